@@ -1,0 +1,101 @@
+// Package snapshot holds what one reading of an Erlang node gives: tables of
+// numbers, as the agent sent them. It is plain data shared by the packages
+// that produce readings (agent, node) and those that use them (metrics,
+// alarms); it imports nothing of ours.
+package snapshot
+
+import (
+	"slices"
+	"time"
+)
+
+// Names of the collectors that an agent knows. A collector is the unit that
+// is switched on and off, timed, and allowed to fail by itself.
+const (
+	Memory       = "memory"
+	Statistics   = "statistics"
+	SystemInfo   = "system_info"
+	Allocators   = "allocators"
+	MSAcc        = "msacc"
+	Distribution = "distribution"
+	Mnesia       = "mnesia"
+	OSProcess    = "process"
+	Agent        = "agent"
+)
+
+// Request says which collectors to read. A nil or empty list means all that
+// are switched on for the node.
+type Request struct {
+	Collectors []string
+}
+
+// Snapshot is one reading of one node. It is immutable once handed out and may
+// be shared between goroutines.
+type Snapshot struct {
+	// Taken is when the answer arrived, on the exporter's clock.
+	Taken time.Time
+	// RoundTrip is the time from asking to having the answer.
+	RoundTrip time.Duration
+	// Bytes is the size of the answer on the wire.
+	Bytes int
+	// Collectors are in the order in which the agent ran them.
+	Collectors []Collector
+}
+
+// Collector is the outcome of one collector in a reading.
+type Collector struct {
+	Name string
+	// Duration is the time the collector took on the node.
+	Duration time.Duration
+	// Err says in words why the collector failed; empty when it succeeded. A
+	// failed collector has no tables.
+	Err string
+	// Missing says in words why the collector does not apply to this node
+	// (Mnesia does not run, the flag is off); empty otherwise.
+	Missing string
+	Tables  []Table
+}
+
+// Table is a matrix: every row has the same labels and the same columns.
+type Table struct {
+	Name    string
+	Labels  []string
+	Columns []string
+	Rows    []Row
+}
+
+// Row is one line of a Table; Values is parallel to Table.Columns.
+type Row struct {
+	Labels []string
+	Values []Value
+}
+
+// Value is a number, or nothing where the node had none to give.
+type Value struct {
+	Float float64
+	Valid bool
+}
+
+// Table returns the named table of whichever collector delivered it, and
+// whether there is one.
+func (s *Snapshot) Table(name string) (Table, bool) {
+	for _, c := range s.Collectors {
+		for _, t := range c.Tables {
+			if t.Name == name {
+				return t, true
+			}
+		}
+	}
+	return Table{}, false
+}
+
+// Value returns a column of the first row: the way to read a table without
+// labels. It returns false when the table, row or column is not there or the
+// node had no number to give.
+func (t Table) Value(column string) (float64, bool) {
+	i := slices.Index(t.Columns, column)
+	if i < 0 || len(t.Rows) == 0 || i >= len(t.Rows[0].Values) || !t.Rows[0].Values[i].Valid {
+		return 0, false
+	}
+	return t.Rows[0].Values[i].Float, true
+}
