@@ -1,0 +1,77 @@
+package erltest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+)
+
+// otp is an Erlang installation: the machine's own, or one in a chroot.
+type otp struct {
+	release string
+	root    string // "" for the machine's own
+}
+
+// findOTP returns the installation of an OTP release, "" being the machine's.
+func findOTP(release string) (otp, error) {
+	if release == "" {
+		if _, err := exec.LookPath("erl"); err != nil {
+			return otp{}, errors.New("no Erlang on this machine; `make setup` installs it")
+		}
+		return otp{}, nil
+	}
+	root := filepath.Join(CacheDir(), "otp-"+release)
+	if _, err := os.Stat(filepath.Join(root, ".complete")); err != nil {
+		return otp{}, fmt.Errorf("no OTP %s in %s; `make setup-e2e` installs it", release, root)
+	}
+	return otp{release: release, root: root}, nil
+}
+
+// CacheDir is where `make setup-e2e` puts what tests need and the machine's
+// packages do not give: ERLOPS_CACHE, or erlops in the user's cache directory.
+func CacheDir() string {
+	if dir := os.Getenv("ERLOPS_CACHE"); dir != "" {
+		return dir
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		base = os.TempDir()
+	}
+	return filepath.Join(base, "erlops")
+}
+
+// enterChroot mounts what Erlang wants to see in a mount namespace of its own,
+// so that nothing stays mounted when the node ends, and then becomes the
+// command.
+const enterChroot = `set -e
+root=$1 tmp=$2 dir=$3
+shift 3
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mkdir -p "$root$tmp"
+mount --bind "$tmp" "$root$tmp"
+mount --bind /etc/hosts "$root/etc/hosts"
+exec chroot "$root" /bin/sh -c 'cd "$1" && shift && exec "$@"' sh "$dir" "$@"`
+
+// wrap gives the command that runs argv in the installation. The directory for
+// temporary files has the same path inside.
+func (o otp) wrap(argv []string, dir string) []string {
+	if o.root == "" {
+		return argv
+	}
+	enter := []string{"unshare", "--mount", "--propagation", "private"}
+	if os.Geteuid() != 0 {
+		enter = append(enter, "--map-root-user")
+	}
+	enter = append(enter, "/bin/sh", "-c", enterChroot, "sh", o.root, filepath.Clean(os.TempDir()), dir)
+	return append(enter, argv...)
+}
+
+// staticPort gives the arguments for a node without epmd on one port.
+func (o otp) staticPort(port int) []string {
+	p := strconv.Itoa(port)
+	return []string{"-erl_epmd_port", p, "-kernel", "inet_dist_listen_min", p, "inet_dist_listen_max", p}
+}
