@@ -1,0 +1,137 @@
+// Package discovery finds the Erlang nodes to attach to: from lists in the
+// configuration, from files, HTTP endpoints and DNS in Prometheus's own syntax
+// with relabelling, and from the names that an epmd knows. It is the only
+// package that imports prometheus/prometheus; everything that the rest of the
+// exporter needs of it is re-exported here under names of its own.
+//
+// # How a discovered label set becomes a node
+//
+// A mechanism delivers label sets, each with at least __address__. After
+// relabelling, these labels decide:
+//
+//   - __erlang_node__ is the node name. Without it, an __address__ that
+//     contains '@' is the node name itself, and any other __address__ goes
+//     through the group's node template.
+//   - __erlang_address__ is host:port of the node's distribution listener, for
+//     nodes that are reached without epmd (group default: address template).
+//   - __erlang_epmd__ is host or host:port of the epmd that knows the node
+//     (group default: epmd template; else port 4369 of the node's host).
+//
+// Labels that begin with "__" are then dropped; the rest, for example family,
+// stays with the target.
+package discovery
+
+import (
+	"context"
+
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/discovery/dns"
+	"github.com/prometheus/prometheus/discovery/file"
+	"github.com/prometheus/prometheus/discovery/http"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/relabel"
+)
+
+// Labels that decide how a node is reached; see the package comment.
+const (
+	NodeLabel    = "__erlang_node__"
+	AddressLabel = "__erlang_address__"
+	EPMDLabel    = "__erlang_epmd__"
+)
+
+// Configurations in Prometheus's own syntax. They set their own defaults and
+// hide their own secrets when they go through YAML.
+type (
+	StaticConfig  = targetgroup.Group
+	FileConfig    = file.SDConfig
+	HTTPConfig    = http.SDConfig
+	DNSConfig     = dns.SDConfig
+	RelabelConfig = relabel.Config
+)
+
+// SDConfigs are the mechanisms of one group, keyed in YAML as Prometheus does.
+type SDConfigs struct {
+	Static []*StaticConfig `yaml:"static_configs,omitempty"`
+	File   []*FileConfig   `yaml:"file_sd_configs,omitempty"`
+	HTTP   []*HTTPConfig   `yaml:"http_sd_configs,omitempty"`
+	DNS    []*DNSConfig    `yaml:"dns_sd_configs,omitempty"`
+	EPMD   []*EPMDConfig   `yaml:"epmd_sd_configs,omitempty"`
+}
+
+// SetDirectory makes the relative file names of all mechanisms relative to dir.
+func (c SDConfigs) SetDirectory(dir string) {
+	for _, f := range c.File {
+		f.SetDirectory(dir)
+	}
+	for _, h := range c.HTTP {
+		h.SetDirectory(dir)
+	}
+}
+
+// configs lists the mechanisms in a fixed order: where two find the same node,
+// the earlier one wins.
+func (c SDConfigs) configs() []discovery.Config {
+	var all []discovery.Config
+	if len(c.Static) > 0 {
+		all = append(all, discovery.StaticConfig(numbered(c.Static)))
+	}
+	for _, f := range c.File {
+		all = append(all, f)
+	}
+	for _, h := range c.HTTP {
+		all = append(all, h)
+	}
+	for _, d := range c.DNS {
+		all = append(all, d)
+	}
+	for _, e := range c.EPMD {
+		all = append(all, e)
+	}
+	return all
+}
+
+// Group is a set of nodes that are found and reached in the same way.
+type Group struct {
+	// Name is unique among the groups and not empty.
+	Name string
+	// Node is the template that makes a node name out of an __address__ that is
+	// none, for example "rabbit@{{host}}". Empty: addresses are node names.
+	Node string
+	// Address is the template of host:port of the distribution listener, for
+	// nodes without epmd. Empty: epmd is asked.
+	Address string
+	// EPMD is the template of host or host:port of the nodes' epmd. Empty: port
+	// 4369 of each node's host.
+	EPMD    string
+	SD      SDConfigs
+	Relabel []*RelabelConfig
+}
+
+// Target is a node that may be attached to.
+type Target struct {
+	// Node is the full node name, name@host.
+	Node string
+	// Address is host:port of the node's distribution listener, or empty when
+	// epmd is to be asked for it.
+	Address string
+	// EPMD is host:port of the epmd that knows the node, or empty for the usual
+	// one on the node's host.
+	EPMD string
+	// Labels are the labels left after relabelling; not nil, to be read only.
+	Labels map[string]string
+	// Group is the name of the group that found the node.
+	Group string
+	// Source is the mechanism that found it: static, file, http, dns or epmd.
+	Source string
+}
+
+// Name is one entry of an epmd: the part of a node name before '@' and the port
+// of its distribution listener.
+type Name struct {
+	Name string
+	Port uint16
+}
+
+// NamesFunc asks the epmd at addr (host:port) for all names it knows. It must
+// return when ctx ends.
+type NamesFunc func(ctx context.Context, addr string) ([]Name, error)

@@ -1,0 +1,3 @@
+package discovery
+
+const dnsChildEnv = "ERLOPS_TEST_DNS_CHILD"
