@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/internal/proc"
 )
 
 // EPMD is an Erlang port mapper of a test's own.
@@ -24,7 +26,7 @@ type EPMD struct {
 	t    testing.TB
 	argv []string
 	dir  string
-	proc *process
+	proc *proc.Process
 }
 
 // StartEPMD starts an epmd on a free port of the loopback addresses. It ends
@@ -36,7 +38,7 @@ func StartEPMD(t testing.TB) *EPMD {
 		skipOrFail(t, err)
 	}
 	e.t = t
-	t.Cleanup(func() { e.proc.kill() })
+	t.Cleanup(func() { e.proc.Kill() })
 	return e
 }
 
@@ -91,17 +93,17 @@ func (e *EPMD) start() error {
 	if e.dir != "" {
 		log = filepath.Join(e.dir, "epmd.log")
 	}
-	p, err := startProcess(command{argv: e.argv, env: baseEnv("/nonexistent"), log: log, guarded: true})
+	p, err := proc.Start(proc.Command{Argv: e.argv, Env: baseEnv("/nonexistent"), Log: log})
 	if err != nil {
 		return err
 	}
-	err = await(10*time.Second, func() bool {
+	err = proc.Await(10*time.Second, func() bool {
 		_, err := e.Names()
-		return err == nil || !p.running()
+		return err == nil || !p.Running()
 	})
-	if err != nil || !p.running() {
-		p.kill()
-		return fmt.Errorf("epmd on port %d did not start: %s", e.Port, p.tail())
+	if err != nil || !p.Running() {
+		p.Kill()
+		return fmt.Errorf("epmd on port %d did not start: %s", e.Port, p.Tail())
 	}
 	e.proc = p
 	return nil
@@ -111,7 +113,7 @@ func (e *EPMD) start() error {
 func (e *EPMD) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(e.Port)) }
 
 // Kill ends the epmd; nodes that were registered live on.
-func (e *EPMD) Kill() { e.proc.kill() }
+func (e *EPMD) Kill() { e.proc.Kill() }
 
 // Restart ends the epmd and starts it on the same port. Nodes register again by
 // themselves, up to a minute later (OTP 23.2 and later).

@@ -2,6 +2,7 @@ package erltest
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"fmt"
 	"net"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/internal/proc"
 )
 
 //go:embed control.eval
@@ -69,12 +72,19 @@ type Node struct {
 	Dir string
 
 	t       testing.TB
-	options Options
 	epmd    *EPMD
-	runtime otp
-	proc    *process
+	launch  launch
+	proc    *proc.Process
 	control *control
-	paused  bool
+}
+
+// launch is how a node is started, again and again by Restart.
+type launch struct {
+	runtime otp
+	argv    func() []string // without the control loop
+	env     []string
+	static  bool          // DistPort is given, not found out
+	limit   time.Duration // for starting
 }
 
 var serial atomic.Uint32
@@ -87,15 +97,26 @@ func Start(t testing.TB, o Options) *Node {
 	if err != nil {
 		skip(t, "%v", err)
 	}
-	n := &Node{t: t, options: o, runtime: runtime, Cookie: o.Cookie, Dir: t.TempDir()}
+	if o.Name == "" {
+		o.Name = fmt.Sprintf("erltest%d_%d", os.Getpid(), serial.Add(1))
+	}
+	n := newNode(t, o)
+	n.launch = launch{runtime: runtime, env: o.Env, static: o.NoEPMD, limit: startTimeout}
+	if o.NoEPMD {
+		n.DistPort = FreePort(t)
+	}
+	n.launch.argv = func() []string { return n.arguments(o) }
+	n.boot()
+	return n
+}
+
+// newNode gives a node its name, cookie, directory and epmd.
+func newNode(t testing.TB, o Options) *Node {
+	t.Helper()
+	n := &Node{t: t, Name: o.Name + "@" + hostOf(o), Cookie: o.Cookie, Dir: t.TempDir()}
 	if n.Cookie == "" {
-		n.Cookie = "cookie" + strconv.FormatInt(time.Now().UnixNano(), 36)
+		n.Cookie = rand.Text()
 	}
-	name := o.Name
-	if name == "" {
-		name = fmt.Sprintf("erltest%d_%d", os.Getpid(), serial.Add(1))
-	}
-	n.Name = name + "@" + hostOf(o)
 	if !o.NoEPMD {
 		n.epmd = o.EPMD
 		if n.epmd == nil {
@@ -107,7 +128,6 @@ func Start(t testing.TB, o Options) *Node {
 	cookieFile := filepath.Join(n.Dir, ".erlang.cookie")
 	require.NoError(t, os.WriteFile(cookieFile, []byte(n.Cookie), 0o400))
 	t.Cleanup(n.Kill)
-	n.boot()
 	return n
 }
 
@@ -141,55 +161,61 @@ func resolve(host string) []string {
 	return addresses
 }
 
-// boot starts the emulator and waits until its control loop answers.
+// boot starts the emulator and waits until its control loop answers, which it
+// does once everything on the command line before it is done.
 func (n *Node) boot() {
 	n.t.Helper()
-	if n.options.NoEPMD && n.DistPort == 0 {
-		n.DistPort = FreePort(n.t)
-	}
 	ctl, theirs, err := newControl()
 	require.NoError(n.t, err)
-	argv, env := n.runtime.wrap(n.arguments(), n.Dir), append(baseEnv(n.Dir), n.options.Env...)
+	env := append(baseEnv(n.Dir), n.launch.env...)
 	if n.epmd != nil {
 		env = append(env, "ERL_EPMD_PORT="+strconv.Itoa(n.epmd.Port))
 	}
-	n.proc, err = startProcess(command{
-		argv: argv, env: env, dir: n.Dir, files: theirs, log: filepath.Join(n.Dir, "node.log"),
+	n.proc, err = proc.Start(proc.Command{
+		Argv: n.launch.runtime.wrap(append(n.launch.argv(), "-eval", controlLoop), n.Dir), Env: env, Dir: n.Dir,
+		Files: theirs, Log: filepath.Join(n.Dir, "node.log"), SelfGuarded: true,
 	})
 	if err != nil {
 		ctl.close()
 		n.t.Fatalf("start node %s: %v", n.Name, err)
 	}
-	n.control, n.Pid, n.paused = ctl, n.proc.cmd.Process.Pid, false
-	if _, err := ctl.eval("ok", startTimeout); err != nil {
+	n.control, n.Pid = ctl, n.proc.Pid()
+	if _, err := ctl.eval("ok", n.launch.limit); err != nil {
 		n.Kill()
-		n.t.Fatalf("node %s did not start: %v\n%s", n.Name, err, n.proc.tail())
+		n.t.Fatalf("node %s did not start: %v\n%s", n.Name, err, n.proc.Tail())
 	}
-	if n.epmd != nil {
+	if !n.launch.static {
 		names, err := n.epmd.Names()
 		require.NoError(n.t, err)
-		short, _, _ := strings.Cut(n.Name, "@")
-		n.DistPort = names[short]
+		n.DistPort = names[n.shortName()]
 	}
+}
+
+// shortName is the part before the @, which is what epmd knows.
+func (n *Node) shortName() string {
+	short, _, _ := strings.Cut(n.Name, "@")
+	return short
 }
 
 // arguments are erl's. Busy waiting is off, for dozens of test nodes share a few
 // cores; +pc lets ~tp print what is text in any language as text.
-func (n *Node) arguments() []string {
+func (n *Node) arguments(o Options) []string {
 	argv := []string{
 		"erl", "-noinput", "-start_epmd", "false", "+pc", "unicode",
 		"+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none",
+		nameFlag(o.LongNames), n.Name,
 	}
-	if n.options.LongNames {
-		argv = append(argv, "-name", n.Name)
-	} else {
-		argv = append(argv, "-sname", n.Name)
+	if o.NoEPMD {
+		argv = append(argv, staticPort(n.DistPort)...)
 	}
-	if n.options.NoEPMD {
-		argv = append(argv, n.runtime.staticPort(n.DistPort)...)
+	return append(argv, o.Args...)
+}
+
+func nameFlag(long bool) string {
+	if long {
+		return "-name"
 	}
-	argv = append(argv, n.options.Args...)
-	return append(argv, "-eval", controlLoop)
+	return "-sname"
 }
 
 // Address is host:port of the node's own distribution listener.
@@ -219,7 +245,7 @@ func (n *Node) Stop() {
 	n.t.Helper()
 	// The node may be gone before its answer is out.
 	_, _ = n.control.eval("init:stop()", stopTimeout)
-	if err := await(stopTimeout, func() bool { return !n.proc.running() }); err != nil {
+	if err := proc.Await(stopTimeout, func() bool { return !n.proc.Running() }); err != nil {
 		n.t.Errorf("node %s did not stop: %v", n.Name, err)
 	}
 	n.Kill()
@@ -232,15 +258,14 @@ func (n *Node) Kill() {
 	if n.proc == nil {
 		return
 	}
-	n.proc.kill()
+	n.proc.Kill()
 	n.control.close()
 	if n.epmd == nil {
 		return
 	}
-	short, _, _ := strings.Cut(n.Name, "@")
-	if err := await(5*time.Second, func() bool {
+	if err := proc.Await(5*time.Second, func() bool {
 		names, err := n.epmd.Names()
-		return err != nil || names[short] != n.DistPort || n.DistPort == 0
+		return err != nil || names[n.shortName()] == 0
 	}); err != nil {
 		n.t.Logf("epmd still knows %s", n.Name)
 	}
@@ -249,14 +274,14 @@ func (n *Node) Kill() {
 // Pause stops the node with SIGSTOP and returns when it stands still.
 func (n *Node) Pause() {
 	n.t.Helper()
-	require.NoError(n.t, n.proc.signal(syscall.SIGSTOP))
-	require.NoError(n.t, await(5*time.Second, func() bool { return stopped(n.Pid) }))
+	require.NoError(n.t, n.proc.Signal(syscall.SIGSTOP))
+	require.NoError(n.t, proc.Await(5*time.Second, func() bool { return proc.Stopped(n.Pid) }))
 }
 
 // Continue lets a paused node run again.
 func (n *Node) Continue() {
 	n.t.Helper()
-	require.NoError(n.t, n.proc.signal(syscall.SIGCONT))
+	require.NoError(n.t, n.proc.Signal(syscall.SIGCONT))
 }
 
 // Restart kills the node and starts it with the same name, cookie, epmd and
@@ -269,10 +294,10 @@ func (n *Node) Restart() {
 }
 
 // Log returns the end of what the node printed.
-func (n *Node) Log() string { return n.proc.tail() }
+func (n *Node) Log() string { return n.proc.Tail() }
 
 // Running tells whether the emulator's process has not ended.
-func (n *Node) Running() bool { return n.proc.running() }
+func (n *Node) Running() bool { return n.proc.Running() }
 
 // RequireErlang skips the test where the machine has no Erlang, or no module of
 // the given applications (Debian splits OTP into packages).

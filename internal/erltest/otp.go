@@ -11,8 +11,7 @@ import (
 
 // otp is an Erlang installation: the machine's own, or one in a chroot.
 type otp struct {
-	release string
-	root    string // "" for the machine's own
+	root string // "" for the machine's own
 }
 
 // findOTP returns the installation of an OTP release, "" being the machine's.
@@ -23,11 +22,17 @@ func findOTP(release string) (otp, error) {
 		}
 		return otp{}, nil
 	}
-	root := filepath.Join(CacheDir(), "otp-"+release)
+	root, err := cached("otp-" + release)
+	return otp{root: root}, err
+}
+
+// cached returns a folder that `make setup-e2e` has made.
+func cached(name string) (string, error) {
+	root := filepath.Join(CacheDir(), name)
 	if _, err := os.Stat(filepath.Join(root, ".complete")); err != nil {
-		return otp{}, fmt.Errorf("no OTP %s in %s; `make setup-e2e` installs it", release, root)
+		return "", fmt.Errorf("no %s; `make setup-e2e` makes it", root)
 	}
-	return otp{release: release, root: root}, nil
+	return root, nil
 }
 
 // CacheDir is where `make setup-e2e` puts what tests need and the machine's
@@ -71,7 +76,7 @@ func (o otp) wrap(argv []string, dir string) []string {
 }
 
 // staticPort gives the arguments for a node without epmd on one port.
-func (o otp) staticPort(port int) []string {
+func staticPort(port int) []string {
 	p := strconv.Itoa(port)
 	return []string{"-erl_epmd_port", p, "-kernel", "inet_dist_listen_min", p, "inet_dist_listen_max", p}
 }

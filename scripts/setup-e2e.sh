@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Makes what the end-to-end tests need under ${ERLOPS_CACHE:-~/.cache/erlops}:
+#
+#   otp-23, otp-27, otp-29   Debian folders (bullseye, trixie, sid) with that OTP
+#   servers                  a Debian folder (bookworm) with RabbitMQ and ejabberd
+#   prometheus               prometheus and promtool 3 from Debian's unstable
+#
+# Each is made once; a folder without .complete is made anew. The machine itself
+# gets debootstrap and nothing else, and no service is started.
+#
+#   setup-e2e.sh [NAME...]   only these
+#   setup-e2e.sh --clean     removes all
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+otp_packages=(
+  erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-runtime-tools
+  erlang-os-mon erlang-tools erlang-mnesia erlang-inets erlang-syntax-tools
+)
+
+# in_root ROOT COMMAND...: runs in the folder with /proc and /dev, mounted in a
+# namespace of its own, so that nothing stays mounted however this ends.
+in_root() {
+  local root=$1
+  shift
+  # shellcheck disable=SC2016 # the inner shell expands these
+  as_root unshare --mount --propagation private bash -euc '
+    root=$1
+    shift
+    mount -t proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8 chroot "$root" "$@"
+  ' in_root "$root" "$@"
+}
+
+# folder NAME SUITE PACKAGE...: a minimal Debian of that suite with the packages.
+folder() {
+  local name=$1 suite=$2 root=$cache/$1
+  shift 2
+  [ ! -e "$root/.complete" ] || return 0
+  say "making $root (Debian $suite: about a minute)"
+  as_root rm -rf --one-file-system "$root"
+  local log=$cache/$name.log
+  as_root debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$log" 2>&1 ||
+    die "debootstrap $suite failed, see $log"
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$root/usr/sbin/policy-rc.d" >/dev/null
+  as_root chmod 755 "$root/usr/sbin/policy-rc.d"
+  in_root "$root" apt-get install -y -qq --no-install-recommends "$@" >>"$log" 2>&1 ||
+    die "apt-get install $* in $root failed, see $log"
+  in_root "$root" apt-get clean
+  as_root touch "$root/.complete"
+}
+
+# prometheus: the binaries need nothing from the suite they come from. The
+# private apt folders keep the machine's own lists as they are.
+prometheus() {
+  local root=$cache/prometheus
+  [ ! -e "$root/.complete" ] || return 0
+  say "making $root"
+  rm -rf "$root"
+  mkdir -p "$root/apt/lists/partial" "$root/apt/cache/partial"
+  printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s sid main\n' "$mirror" >"$root/apt/sources.list"
+  local apt=(
+    apt-get -qq -o "Dir::Etc::sourcelist=$root/apt/sources.list" -o Dir::Etc::sourceparts=-
+    -o "Dir::State::lists=$root/apt/lists" -o "Dir::Cache=$root/apt/cache"
+    -o Acquire::Languages=none -o APT::Sandbox::User=root
+  )
+  "${apt[@]}" update || die "apt-get update of Debian's unstable failed"
+  (cd "$root/apt" && "${apt[@]}" download prometheus) || die "apt-get download prometheus failed"
+  dpkg -x "$root"/apt/prometheus_*.deb "$root"
+  rm -rf "$root/apt"
+  "$root/usr/bin/prometheus" --version 2>&1 | head -n 1 >&2
+  touch "$root/.complete"
+}
+
+make_one() {
+  case $1 in
+    otp-23) folder otp-23 bullseye "${otp_packages[@]}" ;;
+    otp-27) folder otp-27 trixie "${otp_packages[@]}" ;;
+    otp-29) folder otp-29 sid "${otp_packages[@]}" ;;
+    servers) folder servers bookworm "${otp_packages[@]}" rabbitmq-server ejabberd ;;
+    prometheus) prometheus ;;
+    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers or prometheus" ;;
+  esac
+}
+
+if [ "${1:-}" = --clean ]; then
+  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,prometheus}
+  exit 0
+fi
+[ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 prometheus
+
+mkdir -p "$cache"
+exec 9>"$cache/.lock"
+flock 9 # one at a time: two would make the same folder
+install_packages debootstrap debian-archive-keyring
+mirror=$(debian_mirror)
+for name in "$@"; do
+  make_one "$name"
+done
