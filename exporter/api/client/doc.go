@@ -1,0 +1,11 @@
+// Package client talks to the REST interface of a running exporter. Most of it
+// is generated from openapi.yaml:
+//
+//	c, err := client.NewClientWithResponses("https://exporter:9198/api/v1", client.WithBearerToken(token))
+//	answer, err := c.GetNodeWithResponse(ctx, "rabbit@mq1")
+//	if err := client.Check(answer, err); err != nil { ... } // *client.ProblemError
+//	fmt.Println(answer.JSON200.State)
+//
+// The stream of events never ends, so that it has its own function, [Watch],
+// in place of StreamEventsWithResponse.
+package client

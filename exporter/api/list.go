@@ -1,0 +1,122 @@
+package api
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"path"
+	"slices"
+	"strings"
+)
+
+// listNodes filters, sorts and cuts a page out of all nodes.
+func listNodes(nodes []Node, p ListNodesParams) (NodeList, error) {
+	nodes = slices.DeleteFunc(nodes, func(n Node) bool { return !matches(n, p) })
+	key, descending := sortKey(p.Sort)
+	compare := func(a, b position) int {
+		if c := cmp.Compare(a.Key, b.Key); c != 0 {
+			if descending {
+				return -c
+			}
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	}
+	at := func(n Node) position { return position{Sort: p.Sort, Key: key(n), Name: n.Name} }
+	slices.SortFunc(nodes, func(a, b Node) int { return compare(at(a), at(b)) })
+
+	list := NodeList{Total: len(nodes)}
+	if p.Cursor != "" {
+		last, err := parseCursor(p.Cursor, p.Sort)
+		if err != nil {
+			return NodeList{}, err
+		}
+		// The page begins behind where the last one ended, whether the node
+		// that it ended with is still there or not.
+		start, found := slices.BinarySearchFunc(nodes, last, func(n Node, l position) int { return compare(at(n), l) })
+		if found {
+			start++
+		}
+		nodes = nodes[start:]
+	}
+	if limit := int(p.Limit); len(nodes) > limit {
+		nodes = nodes[:limit]
+		list.NextCursor = at(nodes[limit-1]).cursor()
+	}
+	list.Nodes = make([]Node, len(nodes)) // never null in JSON
+	for i, n := range nodes {
+		n.Applications = nil
+		if n.Labels == nil {
+			n.Labels = map[string]string{}
+		}
+		list.Nodes[i] = n
+	}
+	return list, nil
+}
+
+func matches(n Node, p ListNodesParams) bool {
+	return (len(p.Family) == 0 || slices.Contains(p.Family, n.Family)) &&
+		(len(p.State) == 0 || slices.Contains(p.State, n.State)) &&
+		(p.Name == "" || matchPattern(p.Name, n.Name))
+}
+
+// matchPattern matches a whole name against a pattern with * and ?.
+func matchPattern(pattern, name string) bool {
+	// path.Match knows more than * and ?, which is taken from it here; a node
+	// name holds no slash, at which its * would stop.
+	escaped := strings.NewReplacer(`\`, `\\`, `[`, `\[`).Replace(pattern)
+	ok, err := path.Match(escaped, name)
+	return err == nil && ok
+}
+
+// sortKey returns what to sort by, as a string that sorts as the value does.
+func sortKey(by ListNodesParamsSort) (key func(Node) string, descending bool) {
+	name, descending := strings.CutPrefix(string(by), "-")
+	switch ListNodesParamsSort(name) {
+	case ListNodesParamsSortFamily:
+		key = func(n Node) string { return n.Family }
+	case ListNodesParamsSortState:
+		key = func(n Node) string { return string(n.State) }
+	case ListNodesParamsSortSince:
+		// A fixed width makes times sort as text.
+		key = func(n Node) string { return n.Since.UTC().Format("2006-01-02T15:04:05.000000000") }
+	default:
+		key = func(n Node) string { return n.Name }
+	}
+	return key, descending
+}
+
+// position is a place in a sorted list of nodes. It is found again by what
+// stood there, not by counting, so that nodes may come and go meanwhile.
+type position struct {
+	Sort ListNodesParamsSort `json:"s"`
+	Key  string              `json:"k"`
+	Name string              `json:"n"`
+}
+
+func (p position) cursor() string {
+	b, err := json.Marshal(p)
+	if err != nil { // strings only: cannot happen
+		panic(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func parseCursor(cursor string, by ListNodesParamsSort) (position, error) {
+	var p position
+	b, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	if err != nil {
+		return position{}, wrongParameter("cursor", "is not one that this API has given out")
+	}
+	if p.Sort != by {
+		return position{}, wrongParameter("cursor", "belongs to a list with another sort: "+quote(string(p.Sort)))
+	}
+	return p, nil
+}
+
+func wrongParameter(name, detail string) error {
+	return refusal([]FieldError{{Parameter: name, Detail: detail}})
+}
