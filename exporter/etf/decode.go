@@ -78,6 +78,7 @@ type decoder struct {
 	pos      int
 	elements int // terms that may still be read
 	depth    int // levels that may still be entered
+	funs     int // funs that are being read, one inside the other
 	inflated bool
 	atoms    atomCache
 }
@@ -207,6 +208,6 @@ func (d *decoder) tagged(tag byte) (Term, error) {
 	case tagCompressed, tagLocal:
 		return nil, fmt.Errorf("%w: only the outermost term can be of this kind", ErrMalformed)
 	default:
-		return nil, fmt.Errorf("%w: no such tag", ErrMalformed)
+		return nil, fmt.Errorf("%w: %d is no tag", ErrMalformed, tag)
 	}
 }

@@ -35,6 +35,7 @@ func (d *decoder) integer(tag byte) (Term, error) {
 }
 
 // big reads the sign and the n bytes of an integer, least significant first.
+// As for a node, every sign but 0 is a minus.
 func (d *decoder) big(n uint32) (Term, error) {
 	sign, err := d.uint8()
 	if err != nil {
@@ -44,14 +45,11 @@ func (d *decoder) big(n uint32) (Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sign > 1 {
-		return nil, fmt.Errorf("%w: sign %d", ErrMalformed, sign)
-	}
 	if n < 8 {
 		var b [8]byte
 		copy(b[:], digits)
 		v := int64(binary.LittleEndian.Uint64(b[:]))
-		if sign == 1 {
+		if sign != 0 {
 			v = -v
 		}
 		return v, nil
@@ -59,7 +57,7 @@ func (d *decoder) big(n uint32) (Term, error) {
 	digits = slices.Clone(digits)
 	slices.Reverse(digits)
 	v := new(big.Int).SetBytes(digits)
-	if sign == 1 {
+	if sign != 0 {
 		v.Neg(v)
 	}
 	return smallest(v), nil

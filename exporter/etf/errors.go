@@ -34,11 +34,14 @@ type DecodeError struct {
 }
 
 func (e *DecodeError) Error() string {
-	in := ""
+	tag, in := "", ""
+	if e.Tag != 0 {
+		tag = tagName(e.Tag) + " "
+	}
 	if e.Inflated {
 		in = " of the inflated bytes"
 	}
-	return fmt.Sprintf("etf: %s at offset %d%s: %v", tagName(e.Tag), e.Offset, in, e.Err)
+	return fmt.Sprintf("etf: %sat offset %d%s: %v", tag, e.Offset, in, e.Err)
 }
 
 func (e *DecodeError) Unwrap() error { return e.Err }

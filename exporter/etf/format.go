@@ -1,7 +1,6 @@
 package etf
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/big"
 	"slices"
@@ -134,21 +133,19 @@ func nodeName(a Atom) string {
 	return string(p.out)
 }
 
-// String is the fun as Erlang prints it, #Fun<Module.Index.Hash>, without
-// Index and Hash for funs of the oldest form.
+// String is the fun as Erlang prints it, #Fun<Module.Index.Hash>; funs of the
+// oldest form are #Fun<>.
 func (f Fun) String() string {
-	if len(f.raw) < 1+newFunFixed || f.raw[0] != tagNewFun {
+	if f.raw == "" || f.raw[0] != tagNewFun {
 		return "#Fun<>"
 	}
-	d := decoder{in: []byte(f.raw), pos: 1}
-	fixed, _ := d.take(newFunFixed)
-	index := binary.BigEndian.Uint32(fixed[21:])
-	module, _ := d.atomName()
-	oldIndexTag, _ := d.uint8()
-	d.integer(oldIndexTag)
-	hashTag, _ := d.uint8()
-	hash, _ := d.integer(hashTag)
-	return fmt.Sprintf("#Fun<%s.%d.%d>", nodeName(module), index, hash)
+	// The bytes were decoded once, so that these budgets are enough.
+	d := decoder{in: []byte(f.raw), pos: 1, elements: len(f.raw), depth: MaxDepth}
+	h, err := d.newFun()
+	if err != nil {
+		return "#Fun<>"
+	}
+	return fmt.Sprintf("#Fun<%s.%d.%d>", nodeName(h.module), h.index, h.unique)
 }
 
 func (p *printer) atom(a Atom) {
