@@ -1,0 +1,320 @@
+package dist
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/ergo-services/ergo/gen"
+
+	"github.com/erlops/erlops/exporter/etf"
+)
+
+const (
+	// A node that we have just left may need a moment to see that we are gone,
+	// and says until then that our name is taken.
+	goodbyeTime = 5 * time.Second
+	goodbyePoll = 100 * time.Millisecond
+	// endedMemory is how long the end of a connection is remembered, for the
+	// text of an error.
+	endedMemory = 2 * time.Minute
+)
+
+var errAbandoned = errors.New("nobody waits for the connection")
+
+// flight is one dialling that any number of callers wait for.
+type flight struct {
+	target  Target
+	cancel  context.CancelCauseFunc
+	waiters int // guarded by Network.mu
+	done    chan struct{}
+	conn    *Conn
+	err     error
+}
+
+// Dial gives the connection to a node: the one that there is, or a new one,
+// for which at most Options.DialTimeout is taken. All that dial the same node
+// at the same time share one dialling and get the same connection; that goes on
+// as long as one of them waits. While connected, dialling the same node with
+// other settings is an error (ErrConflict). Errors are *Error.
+func (n *Network) Dial(ctx context.Context, t Target) (*Conn, error) {
+	if err := CheckNodeName(t.Node); err != nil {
+		return nil, err
+	}
+	select {
+	case <-n.ready:
+	case <-n.stopping:
+	case <-ctx.Done():
+		return nil, asError(t.Node, "dial", ctx.Err())
+	}
+	c, f, err := n.join(t)
+	if c != nil || err != nil {
+		return c, asError(t.Node, "dial", err)
+	}
+	select {
+	case <-f.done:
+		return f.conn, f.err
+	case <-ctx.Done():
+		n.leave(f)
+		return nil, asError(t.Node, "dial", ctx.Err())
+	}
+}
+
+// join gives the live connection to a node, or else a dialling to wait for.
+func (n *Network) join(t Target) (*Conn, *flight, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped {
+		return nil, nil, faultf(KindClosed, "the exporter stops")
+	}
+	if c := n.conns[t.Node]; c != nil && c.Err() == nil && n.flights[t.Node] == nil {
+		if c.target != t {
+			return nil, nil, faultf(KindConflict, "cookie, address, epmd or TLS differ")
+		}
+		return c, nil, nil
+	}
+	f := n.flights[t.Node]
+	if f != nil && f.target != t {
+		return nil, nil, faultf(KindConflict, "it is being dialled with another cookie, address, epmd or TLS")
+	}
+	if f == nil {
+		ctx, cancel := context.WithCancelCause(n.ctx)
+		f = &flight{target: t, cancel: cancel, done: make(chan struct{})}
+		n.flights[t.Node] = f
+		n.wg.Go(func() { n.fly(ctx, f) })
+	}
+	f.waiters++
+	return nil, f, nil
+}
+
+// leave is for a caller that no longer waits. The last one takes the dialling
+// along.
+func (n *Network) leave(f *flight) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f.waiters--
+	if f.waiters == 0 {
+		f.cancel(errAbandoned)
+	}
+}
+
+// fly runs one dialling to its end.
+func (n *Network) fly(ctx context.Context, f *flight) {
+	limited, cancel := context.WithTimeout(ctx, n.opts.DialTimeout)
+	defer cancel()
+	c, err := n.dial(limited, f.target)
+	n.mu.Lock()
+	delete(n.flights, f.target.Node)
+	unwanted := err == nil && (f.waiters == 0 || n.stopped)
+	n.mu.Unlock()
+	if unwanted {
+		_ = c.Close()
+		c, err = nil, faultf(KindClosed, "nobody waits for it any more")
+	}
+	f.conn, f.err = c, asError(f.target.Node, "dial", err)
+	f.cancel(nil)
+	close(f.done)
+}
+
+// dial connects, again if the node has not yet seen that our last connection
+// is gone.
+func (n *Network) dial(ctx context.Context, t Target) (*Conn, error) {
+	if err := n.awaitEnd(ctx, t.Node); err != nil {
+		return nil, err
+	}
+	for {
+		c, err := n.connect(ctx, t)
+		f, ok := errors.AsType[*fault](err)
+		if !ok || f.kind != KindNameTaken {
+			return c, err
+		}
+		ago, known := n.sinceEnd(t.Node)
+		if !known {
+			return nil, err
+		}
+		err = faultf(KindNameTaken, "%w; our own last connection ended %s ago, which the node may not have noticed yet "+
+			"(at the latest it does so within its tick time)", f.err, ago.Round(time.Millisecond))
+		if ago > goodbyeTime {
+			return nil, err
+		}
+		select {
+		case <-time.After(goodbyePoll):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// awaitEnd waits until ergo has forgotten the node's last connection.
+func (n *Network) awaitEnd(ctx context.Context, name string) error {
+	n.mu.Lock()
+	old := n.conns[name]
+	n.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	select {
+	case <-old.terminated:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// connect makes one attempt.
+func (n *Network) connect(ctx context.Context, t Target) (*Conn, error) {
+	sock, err := open(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := n.newConn(sock, t)
+	if err != nil {
+		_ = sock.Close()
+		return nil, err
+	}
+	if err := handOver(n.ergo, n.dials, t.Node, &dialing{ctx: ctx, conn: c}); err != nil {
+		_ = sock.Close()
+		c.box.end()
+		return nil, err
+	}
+	if err := c.askTickTime(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// newConn makes a connection with its process, not yet served.
+func (n *Network) newConn(sock net.Conn, t Target) (*Conn, error) {
+	c := &Conn{
+		net: n, target: t, sock: sock, log: n.log,
+		out:        make(chan outgoing, 4),
+		tickBack:   make(chan struct{}, 1),
+		done:       make(chan struct{}),
+		served:     make(chan struct{}),
+		terminated: make(chan struct{}),
+		calls:      map[uint64]chan etf.Term{},
+		monitors:   map[uint64]etf.Pid{},
+	}
+	c.ticking.Store(int64(defaultTickTime))
+	c.box = newMailbox(c.answer, n.opts.Mailbox)
+	p, err := n.ergo.Spawn("", gen.ProcessOptions{MailboxSize: ergoMailbox, DirectboxSize: 1}, c.box)
+	if err != nil {
+		return nil, fmt.Errorf("start a process: %w", err)
+	}
+	c.box.pid = p.Self()
+	c.self = n.pid(c.box.pid.ID)
+	return c, nil
+}
+
+// serving enters a connection that ergo begins to serve.
+func (n *Network) serving(c *Conn) {
+	n.mu.Lock()
+	n.conns[c.Node()] = c
+	n.mu.Unlock()
+}
+
+// gone is called when ergo has forgotten the connection.
+func (c *Conn) gone() {
+	c.box.end()
+	n := c.net
+	n.mu.Lock()
+	delete(n.conns, c.Node())
+	now := time.Now()
+	for name, at := range n.ended {
+		if now.Sub(at) > endedMemory {
+			delete(n.ended, name)
+		}
+	}
+	n.ended[c.Node()] = now
+	n.mu.Unlock()
+	close(c.terminated)
+	n.wg.Done()
+}
+
+// sinceEnd tells how long ago our last connection to a node ended.
+func (n *Network) sinceEnd(name string) (time.Duration, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at, known := n.ended[name]
+	ago := time.Since(at)
+	return ago, known && ago < endedMemory
+}
+
+// askTickTime asks the node for its tick time. A node that cannot tell has the
+// default; one that does not answer cannot be monitored.
+func (c *Conn) askTickTime(ctx context.Context) error {
+	answer, err := c.Call(ctx, "net_kernel", "get_net_ticktime")
+	var refused *RemoteError
+	if err != nil && !errors.As(err, &refused) {
+		return err
+	}
+	tick, err := parseTickTime(answer)
+	if err != nil {
+		tick = defaultTickTime
+	}
+	c.learnTickTime(tick)
+	return nil
+}
+
+// open finds the node and connects to it, without the handshake.
+func open(ctx context.Context, t Target) (net.Conn, error) {
+	address, err := resolve(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	sock, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, contextual(ctx, err)
+	}
+	if t.TLS == nil {
+		return sock, nil
+	}
+	secure, err := encrypt(ctx, sock, t)
+	if err != nil {
+		_ = sock.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// resolve gives the address of the node's listener.
+func resolve(ctx context.Context, t Target) (string, error) {
+	if t.Address != "" {
+		if _, _, err := splitHostPort(t.Address); err != nil {
+			return "", faultf(KindDNS, "address of the node: %w", err)
+		}
+		return t.Address, nil
+	}
+	addr, err := t.epmdAddress()
+	if err != nil {
+		return "", err
+	}
+	name, _, _ := strings.Cut(t.Node, "@")
+	port, err := lookup(ctx, addr, name)
+	if err != nil {
+		return "", err
+	}
+	host, _, err := net.SplitHostPort(addr)
+	return net.JoinHostPort(host, fmt.Sprint(port)), err
+}
+
+// encrypt makes the TLS handshake.
+func encrypt(ctx context.Context, sock net.Conn, t Target) (net.Conn, error) {
+	config := t.TLS.Clone()
+	if config.ServerName == "" {
+		_, config.ServerName, _ = strings.Cut(t.Node, "@")
+	}
+	secure := tls.Client(sock, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, &fault{KindTLS, err}
+	}
+	return secure, nil
+}
