@@ -49,7 +49,7 @@ folder() {
   in_root "$root" apt-get install -y -qq --no-install-recommends "$@" >>"$log" 2>&1 ||
     die "apt-get install $* in $root failed, see $log"
   in_root "$root" apt-get clean
-  as_root touch "$root/.complete"
+  as_root touch "$root/etc/hosts" "$root/.complete" # the machine's hosts file is mounted over it
 }
 
 # prometheus: the binaries need nothing from the suite they come from. The
@@ -67,8 +67,9 @@ prometheus() {
     -o Acquire::Languages=none -o APT::Sandbox::User=root
   )
   "${apt[@]}" update || die "apt-get update of Debian's unstable failed"
-  (cd "$root/apt" && "${apt[@]}" download prometheus) || die "apt-get download prometheus failed"
-  dpkg -x "$root"/apt/prometheus_*.deb "$root"
+  (cd "$root/apt" && "${apt[@]}" download prometheus promtool) || die "apt-get download prometheus promtool failed"
+  local deb
+  for deb in "$root"/apt/*.deb; do dpkg -x "$deb" "$root"; done
   rm -rf "$root/apt"
   "$root/usr/bin/prometheus" --version 2>&1 | head -n 1 >&2
   touch "$root/.complete"

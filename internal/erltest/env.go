@@ -1,8 +1,12 @@
 package erltest
 
 import (
+	"context"
+	"fmt"
+	"net/http"
 	"os"
 	"testing"
+	"time"
 )
 
 // skip ends the test because something it needs is not on this machine.
@@ -24,4 +28,23 @@ func baseEnv(home string) []string {
 		"TMPDIR=" + os.TempDir(),
 		"ERL_CRASH_DUMP_SECONDS=0",
 	}
+}
+
+// get asks for a page that must answer 200.
+func get(url string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, answer.Status)
+	}
+	return nil
 }
