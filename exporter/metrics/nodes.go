@@ -1,0 +1,65 @@
+package metrics
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/erlops/erlops/exporter/snapshot"
+)
+
+// Nodes serves the metrics of all nodes on one page, told apart by the label
+// node. It is meant for small fleets: a page of each node's own (Probe with
+// SD) gives each node its own timeout, and scales.
+func (h *Handler) Nodes() http.Handler {
+	return h.scrape("nodes", h.nodes)
+}
+
+func (h *Handler) nodes(w http.ResponseWriter, r *http.Request) {
+	settings := h.settings.Load()
+	names, err := h.selected(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	timeout, err := scrapeTimeout(r, settings.Timeout)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	p := newPage(h.catalogue, settings.Names, settings.Limits)
+	for _, got := range h.readAll(r.Context(), timeout, snapshot.Request{Collectors: names}) {
+		n := p.node(pair("node", labelValue(got.node.Name, settings.Limits.LabelBytes)))
+		n.reading(got)
+		h.self.count(got, n.dropped)
+	}
+	p.write(w, r)
+}
+
+// readAll reads all nodes, in the order of their names, within timeout. Nodes
+// that do not answer hold their places among the parallel ones; so that the
+// others still get theirs, each round of places has its share of the time.
+func (h *Handler) readAll(ctx context.Context, timeout time.Duration, request snapshot.Request) []reading {
+	nodes := h.fleet.Nodes()
+	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	rounds := (len(nodes) + h.parallel - 1) / h.parallel
+	share := timeout / time.Duration(max(rounds, 1))
+
+	readings := make([]reading, len(nodes))
+	var group errgroup.Group
+	group.SetLimit(h.parallel)
+	for i, node := range nodes {
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, share)
+			defer cancel()
+			readings[i] = h.read(ctx, h.logger.With("node", node.Name), node, request)
+			return nil
+		})
+	}
+	_ = group.Wait() // readings carry the errors
+	return readings
+}

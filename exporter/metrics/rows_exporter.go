@@ -1,0 +1,64 @@
+package metrics
+
+import "github.com/erlops/erlops/exporter/snapshot"
+
+// Names of the families that the exporter computes for each page of a node.
+const (
+	upName            = "erlang_up"
+	nodeStateName     = "erlang_exporter_node_state"
+	durationName      = "erlang_exporter_scrape_duration_seconds"
+	successName       = "erlang_exporter_scrape_success"
+	droppedName       = "erlang_exporter_scrape_series_dropped"
+	roundTripName     = "erlang_exporter_snapshot_round_trip_seconds"
+	snapshotBytesName = "erlang_exporter_snapshot_bytes"
+)
+
+// agentFamilies are what the agent costs its node.
+func agentFamilies() []Family {
+	rows := []Family{
+		{
+			Name: "erlang_exporter_agent_reductions_total", Type: Counter, Help: "Reductions of the agent on the node",
+			Call: "erlang:process_info(self(), reductions)", Samples: single("reductions"),
+		},
+		{
+			Name: "erlang_exporter_agent_memory_bytes", Help: "Memory of the agent on the node",
+			Call: "erlang:process_info(self(), memory)", Samples: single("memory_bytes"),
+		},
+		{
+			Name: "erlang_exporter_agent_message_queue_len", Help: "Messages in the mailbox of the agent on the node",
+			Call: "erlang:process_info(self(), message_queue_len)", Samples: single("message_queue_len"),
+		},
+	}
+	return complete(rows, Family{Type: Gauge, Collector: snapshot.Agent, Table: "agent", Cost: Cheap})
+}
+
+// pageFamilies are what the exporter itself knows of a node and a scrape.
+func pageFamilies() []Family {
+	collector := labelled("collector")
+	rows := []Family{
+		{
+			Name: upName, Help: "1 when the node answered this scrape, else 0", Call: "exporter",
+			Note: "on /metrics/nodes with the label family besides node",
+		},
+		{
+			Name: nodeStateName, Help: "1 for the state that the node is in, 0 for the others", Call: "exporter",
+			Labels: labelled("state"), Note: "pending, connecting, up, down, refused, suspended",
+		},
+		{
+			Name: durationName, Help: "Time that a collector took on the node", Call: "agent", Labels: collector,
+		},
+		{
+			Name: successName, Help: "1 when a collector succeeded, or had nothing to read on this node, else 0", Call: "agent", Labels: collector,
+		},
+		{
+			Name: droppedName, Help: "Series and table rows of a collector that a limit kept off this page", Call: "exporter", Labels: collector,
+		},
+		{
+			Name: roundTripName, Help: "Time from asking the agent for the snapshot to having it", Call: "exporter",
+		},
+		{
+			Name: snapshotBytesName, Help: "Size of the snapshot on the wire", Call: "exporter",
+		},
+	}
+	return complete(rows, Family{Type: Gauge, Cost: None})
+}
