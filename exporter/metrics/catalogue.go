@@ -99,8 +99,8 @@ type Family struct {
 	Samples []Sample
 
 	Cost Cost
-	// Since is the first OTP release that gives the numbers; empty when all
-	// supported releases do.
+	// Since is the OTP release that introduced the call, where that is newer
+	// than OTP 20.
 	Since string
 	// Origin is the library that introduced the name; empty for ours.
 	Origin string
@@ -139,9 +139,12 @@ func (v Value) String() string {
 	return s
 }
 
-// HelpText is the HELP line of the family: what the value is and which call
-// gives it.
+// HelpText is the HELP line of the family: what the value is and, where a
+// node gave it, by which call.
 func (f *Family) HelpText() string {
+	if f.Table == "" {
+		return f.Help + "."
+	}
 	return fmt.Sprintf("%s (%s).", f.Help, f.Call)
 }
 

@@ -7,6 +7,8 @@
 // dashboards made for it work unchanged.
 package metrics
 
+//go:generate go run ./gendoc ../../docs/metrics.md
+
 import (
 	"cmp"
 	"context"

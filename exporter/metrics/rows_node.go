@@ -40,7 +40,7 @@ func distPeerRows() []Family {
 		row("port_queue_size_bytes", "Bytes in the driver queue of the port of the connection", port+"queue_size)"),
 		row("node_state", "State of the connection: 1 pending, 2 up_pending, 3 up", "net_kernel:nodes_info/0"),
 		{
-			Name: "erlang_vm_dist_node_queue_size_bytes", Call: "erlang:dist_get_stat/1", Samples: single("queue_size"),
+			Name: "erlang_vm_dist_node_queue_size_bytes", Call: "erlang:dist_get_stat/1", Samples: single("queue_size"), Since: "22.1",
 			Help: "Bytes in the output queue between Erlang and the connection's port; -1 when the VM only says that there are some",
 		},
 	}

@@ -43,11 +43,11 @@ func memoryFamilies() []Family {
 		},
 		{
 			Name: "erlang_vm_persistent_terms", Help: "Persistent terms", Call: "persistent_term:info/0",
-			Samples: single("persistent_terms"), Origin: "-",
+			Samples: single("persistent_terms"), Since: "21.2", Origin: "-",
 		},
 		{
 			Name: "erlang_vm_persistent_term_memory_bytes", Help: "Memory taken by persistent terms", Call: "persistent_term:info/0",
-			Samples: single("persistent_term_memory"), Origin: "-",
+			Samples: single("persistent_term_memory"), Since: "21.2", Origin: "-",
 		},
 	}
 	return complete(rows, Family{Type: Gauge, Collector: snapshot.Memory, Table: "memory", Cost: Cheap, Origin: prometheusErl})
@@ -242,7 +242,6 @@ func complete(rows []Family, base Family) []Family {
 		setDefault(&r.Unit, base.Unit)
 		setDefault(&r.Call, base.Call)
 		setDefault(&r.Cost, base.Cost)
-		setDefault(&r.Since, base.Since)
 		setDefault(&r.Unit, unitOf(r.Name))
 		setDefault(&r.Origin, base.Origin)
 		if r.Origin == "-" {
