@@ -65,7 +65,7 @@ type Node struct {
 // Fleet is where the handler gets nodes and readings from. Its methods are
 // called concurrently.
 type Fleet interface {
-	// Nodes returns all known nodes.
+	// Nodes returns all known nodes. The slice is the caller's.
 	Nodes() []Node
 	// Node returns the named node, and whether it is known.
 	Node(name string) (Node, bool)

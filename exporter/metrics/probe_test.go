@@ -226,10 +226,10 @@ func TestSelfMetrics(t *testing.T) {
 		{Name: snapshot.Statistics, Err: "badarg"},
 		{Name: snapshot.Mnesia, Tables: []snapshot.Table{table("mnesia_table", []string{"table"}, []string{"size"}, []any{"a", 1}, []any{"b", 1})}},
 	}}, "n@h", "m@h")
-	f.nodes = append(f.nodes, metrics.Node{Name: "down@h", State: metrics.StateDown})
+	f.nodes = append(f.nodes, metrics.Node{Name: "down\xff@h", State: metrics.StateDown})
 	reg := prometheus.NewPedanticRegistry()
 	h := newHandler(t, metrics.Options{Fleet: f, Registerer: reg, Settings: metrics.Settings{Limits: metrics.Limits{Rows: 1}}})
-	for _, n := range []string{"n@h", "n@h", "down@h", "nobody@h"} {
+	for _, n := range []string{"n@h", "n@h", "down%ff@h", "nobody@h"} {
 		get(h.Probe(), "/probe?target="+n)
 	}
 	get(h.Nodes(), "/metrics/nodes")
@@ -252,7 +252,7 @@ erlang_exporter_scrape_errors_total{collector="statistics",node="m@h",reason="co
 erlang_exporter_series_dropped_total{node="m@h",source="mnesia"} 1
 `
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(requests+`
-erlang_exporter_scrape_errors_total{collector="snapshot",node="down@h",reason="not_up"} 2
+erlang_exporter_scrape_errors_total{collector="snapshot",node="down\\xff@h",reason="not_up"} 2
 erlang_exporter_scrape_errors_total{collector="statistics",node="n@h",reason="collector_failed"} 3
 erlang_exporter_series_dropped_total{node="n@h",source="mnesia"} 3
 `), names...))

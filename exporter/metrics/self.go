@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"maps"
+	"math"
 	"sync"
 	"time"
 
@@ -124,9 +125,15 @@ func (s *self) Collect(ch chan<- prometheus.Metric) {
 	maps.DeleteFunc(s.errors, func(k errorKey, _ float64) bool { return !known[k.node] })
 	maps.DeleteFunc(s.dropped, func(k dropKey, _ float64) bool { return !known[k.node] })
 	for k, v := range s.errors {
-		ch <- prometheus.MustNewConstMetric(s.errorsDesc, prometheus.CounterValue, v, k.node, k.collector, k.reason)
+		ch <- counter(s.errorsDesc, v, k.node, k.collector, k.reason)
 	}
 	for k, v := range s.dropped {
-		ch <- prometheus.MustNewConstMetric(s.droppedDesc, prometheus.CounterValue, v, k.node, k.source)
+		ch <- counter(s.droppedDesc, v, k.node, k.source)
 	}
+}
+
+// counter makes a metric of a node, whose name may be any string.
+func counter(d *prometheus.Desc, v float64, node string, more ...string) prometheus.Metric {
+	labels := append([]string{labelValue(node, math.MaxInt)}, more...)
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 }
