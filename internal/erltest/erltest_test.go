@@ -108,7 +108,7 @@ func TestNodesEndWithTheirTestProcess(t *testing.T) {
 	}
 	t.Parallel()
 	erltest.RequireErlang(t)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v") //nolint:gosec // this test itself
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), "ERLTEST_VICTIM=1")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)

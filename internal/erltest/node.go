@@ -307,7 +307,7 @@ func RequireErlang(t testing.TB, applications ...string) {
 		skip(t, "%v", err)
 	}
 	for _, app := range applications {
-		out, err := exec.CommandContext(t.Context(), "erl", "-noinput", "-eval", //nolint:gosec // names of applications
+		out, err := exec.CommandContext(t.Context(), "erl", "-noinput", "-eval",
 			"io:put_chars(case code:lib_dir("+app+") of {error, _} -> \"missing\"; _ -> \"there\" end), halt().").Output()
 		require.NoError(t, err)
 		if string(out) != "there" {

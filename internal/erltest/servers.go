@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,10 +50,8 @@ func StartRabbitMQ(t testing.TB, o ServerOptions) *RabbitMQ {
 	metricsPort := FreePort(t)
 	r := &RabbitMQ{Node: n, AMQPPort: FreePort(t), MetricsURL: fmt.Sprintf("http://127.0.0.1:%d/metrics", metricsPort)}
 	config := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\n", r.AMQPPort)
-	for _, plugin := range o.Plugins {
-		if plugin == "rabbitmq_prometheus" {
-			config += fmt.Sprintf("prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = %d\n", metricsPort)
-		}
+	if slices.Contains(o.Plugins, "rabbitmq_prometheus") {
+		config += fmt.Sprintf("prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = %d\n", metricsPort)
 	}
 	n.write(t, "rabbitmq.conf", config+o.Config)
 	n.write(t, "enabled_plugins", "["+strings.Join(o.Plugins, ",")+"].\n")

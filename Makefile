@@ -1,0 +1,105 @@
+# `make` lists what can be done. Everything that a command needs and the machine
+# lacks is installed by it; only Go itself must be there.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VERSION := 0.1.0-dev
+GO_MINIMUM := 1.26
+GOLANGCI_LINT_VERSION := v2.15.0
+
+export ERLOPS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/erlops
+GOLANGCI_LINT := $(ERLOPS_CACHE)/bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+# What the programs say about themselves comes from the sources alone, so that
+# two builds of a commit are the same bytes.
+version_package := github.com/prometheus/common/version
+ldflags = -s -w \
+  -X $(version_package).Version=$(VERSION) \
+  -X $(version_package).Revision=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) \
+  -X $(version_package).Branch=none \
+  -X $(version_package).BuildUser=erlops \
+  -X $(version_package).BuildDate=$(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+
+e2e_packages = $(shell grep -rl --include='*_test.go' '^//go:build e2e' cmd exporter deployer internal 2>/dev/null | xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
+
+.PHONY: help
+help: ## list the commands
+	@printf 'usage: make COMMAND\n\n'
+	awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	printf '\ncaches are in %s; ERLOPS_CACHE says otherwise\n' '$(ERLOPS_CACHE)'
+
+.PHONY: run
+run: build ## start three demo nodes and the exporter attached to them, until Ctrl-C
+	@go build -o bin/demo ./internal/demo
+	exec bin/demo -exporter bin/erl-exporter
+
+.PHONY: test
+test: setup ## unit tests and tests against the machine's own Erlang
+	@ERLTEST_REQUIRED=1 go test -race -timeout 10m ./...
+
+.PHONY: e2e
+e2e: setup-e2e ## tests against RabbitMQ, ejabberd, OTP 23 to 29 and Prometheus
+	@ERLTEST_REQUIRED=1 go test -race -tags e2e -timeout 20m -p 1 $(e2e_packages)
+
+.PHONY: e2e-full
+e2e-full: setup-e2e ## the same three times in random order, for what fails only sometimes
+	@ERLTEST_REQUIRED=1 go test -race -tags e2e -timeout 60m -p 1 -count 3 -shuffle on $(e2e_packages)
+
+.PHONY: bench
+bench: setup ## benchmarks
+	@go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: lint
+lint: setup $(GOLANGCI_LINT) ## golangci-lint, gofmt, vet, module files, Erlang warnings, generated files, scripts
+	@GOLANGCI_LINT='$(GOLANGCI_LINT)' scripts/lint.sh
+
+.PHONY: generate
+generate: check-go ## write the generated Go files and documents anew
+	@go generate ./...
+
+.PHONY: agents
+agents: check-go setup ## compile the agent's Erlang sources into the beams that the exporter carries
+	@scripts/agents.sh
+
+.PHONY: build
+build: check-go ## static, reproducible programs in bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(ldflags)' -o bin/ ./cmd/...
+
+.PHONY: setup
+setup: check-go ## install what tests and demo need (Erlang, a C compiler) with apt
+	@scripts/setup.sh
+
+.PHONY: setup-e2e
+setup-e2e: setup ## make the Debian folders and programs that e2e runs against, once
+	@scripts/setup-e2e.sh
+
+.PHONY: clean
+clean: ## remove what build wrote (the caches stay: scripts/setup-e2e.sh --clean)
+	@rm -rf bin
+
+# Asked outside the module, whose go line might make go fetch another Go.
+.PHONY: check-go
+check-go:
+	@have=$$(cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//' || true)
+	if [ -z "$$have" ]; then
+	  echo "error: this needs Go $(GO_MINIMUM) or later and there is no go on the PATH; see https://go.dev/doc/install" >&2
+	  exit 1
+	fi
+	if [ "$$(printf '%s\n' "$(GO_MINIMUM)" "$$have" | sort -V | head -n 1)" != "$(GO_MINIMUM)" ]; then
+	  echo "error: this needs Go $(GO_MINIMUM) or later and the machine has $$have; see https://go.dev/doc/install" >&2
+	  exit 1
+	fi
+
+$(GOLANGCI_LINT): | check-go
+	@echo "==> building golangci-lint $(GOLANGCI_LINT_VERSION), some minutes, once"
+	tmp=$$(mktemp -d)
+	trap 'rm -rf "$$tmp"' EXIT
+	mkdir -p '$(@D)'
+	GOBIN="$$tmp" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv "$$tmp/golangci-lint" '$@'
