@@ -28,6 +28,14 @@ func agentFamilies() []Family {
 			Name: "erlang_exporter_agent_message_queue_len", Help: "Messages in the mailbox of the agent on the node",
 			Call: "erlang:process_info(self(), message_queue_len)", Samples: single("message_queue_len"),
 		},
+		{
+			Name: "erlang_exporter_agent_dropped_total", Type: Counter, Call: "agent", Samples: single("dropped"),
+			Help: "Readings and events that the agent could not send",
+		},
+		{
+			Name: "erlang_exporter_agent_shedding", Call: "agent", Samples: single("shedding"),
+			Help: "1 while the agent reads less because it passed one of its own limits, else 0",
+		},
 	}
 	return complete(rows, Family{Type: Gauge, Collector: snapshot.Agent, Table: "agent", Cost: Cheap})
 }
