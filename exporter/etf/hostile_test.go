@@ -1,4 +1,4 @@
-package etf_test
+package etf
 
 import (
 	"runtime"
@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/erlops/erlops/exporter/etf"
 	"github.com/erlops/erlops/exporter/etf/etftest"
 )
 
@@ -20,9 +19,9 @@ func TestHostile(t *testing.T) {
 		seen[c.Name] = true
 		t.Run(c.Name, func(t *testing.T) {
 			b := c.Bytes()
-			term, cost := measured(func() (etf.Term, error) { return etf.Decode(b, etf.Limits{}) })
+			term, cost := measured(func() (Term, error) { return Decode(b, Limits{}) })
 			require.Nil(t, term.value)
-			var decode *etf.DecodeError
+			var decode *DecodeError
 			require.ErrorAs(t, term.err, &decode)
 			require.Less(t, len(term.err.Error()), 200)
 			require.Less(t, cost.bytes, uint64(160<<20))
@@ -35,21 +34,21 @@ func TestHostile(t *testing.T) {
 // TestHostileDepth takes limits so wide that only MaxDepth and the elements
 // are left to stop the deepest of the inputs.
 func TestHostileDepth(t *testing.T) {
-	wide := etf.Limits{Bytes: 1 << 30, Depth: 1 << 30, Inflated: 1 << 30}
+	wide := Limits{Bytes: 1 << 30, Depth: 1 << 30, Inflated: 1 << 30}
 	for _, c := range etftest.Hostile() {
 		if !strings.HasPrefix(c.Name, "nesting/") {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			_, err := etf.Decode(c.Bytes(), wide)
-			var decode *etf.DecodeError
+			_, err := Decode(c.Bytes(), wide)
+			var decode *DecodeError
 			require.ErrorAs(t, err, &decode)
 		})
 	}
 }
 
 type outcome struct {
-	value etf.Term
+	value Term
 	err   error
 }
 
@@ -58,7 +57,7 @@ type cost struct {
 	time  time.Duration
 }
 
-func measured(f func() (etf.Term, error)) (outcome, cost) {
+func measured(f func() (Term, error)) (outcome, cost) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
