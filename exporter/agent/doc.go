@@ -1,0 +1,75 @@
+// Package agent attaches to Erlang nodes: it injects a small program into a
+// node, the agent, asks it for readings, and makes it leave again.
+//
+// # The monitored node comes first
+//
+// The agent is one process, erl_exporter_agent, and three modules. It watches
+// its owner and never links; it hibernates between messages; it measures itself
+// and leaves out what is costly when it passes its own limits (Limits). It
+// holds a lease (Options.Lease) that the session renews. When the connection
+// closes, the lease runs out or the session is detached, it puts back what it
+// changed and goes: no process, module, old code, flag or registered name
+// stays. What cannot be taken back is the atoms of its code and the name of
+// the exporter's node; attaching again adds none.
+//
+// # Protocol, version 1
+//
+// Attach makes these remote calls, through rex:
+//
+//	erlang:system_info(otp_release)      which compilation to send
+//	erlang:whereis(erl_exporter_agent)   whether an agent is there
+//	lists:zipwith(fun erlang:apply/2, Funs, Args)
+//	    code:soft_purge/1 and code:load_binary/3 of each module, then
+//	    erl_exporter_agent:start({1, Owner, LeaseMs, Settings})
+//	application:which_applications(5000)
+//
+// Owner is the connection's process, Settings is {DeadlineMs, PerInstance,
+// MSAcc, ReductionsPerMinute, MemoryBytes}. start/1 answers
+//
+//	{ok, Agent, {1, Schema, Info, MSAccOurs}}   it runs
+//	{error, owned}                              another agent was faster
+//	{error, {protocol, Version}}                not this version
+//
+// Schema is [{Collector, [{Table, Labels, Columns}]}]; of two tables with one
+// name the second has the constant columns. Info is a property list. MSAccOurs
+// tells whether the agent switched microstate accounting on, and so off again.
+//
+// To the agent:
+//
+//	{handover, Pid}                     any exporter: leave, or say whose you are
+//	{Owner, renew, Credit}              the lease holds; so many events may come
+//	{Owner, snapshot, Seq, Collectors}  read these
+//	{Owner, detach}                     leave
+//
+// From the agent:
+//
+//	{erl_exporter_agent, owned, Node}          answer to handover
+//	{erl_exporter_agent, snapshot, Seq, Bin}   answer to snapshot
+//	{erl_exporter_agent, event, Event}         {shedding, {What, Limit}, Used}
+//	{erl_exporter_agent, leaving, Reason}      the last message
+//
+// handover and owned are the same in all versions: an agent whose owner is of
+// the same node as Pid, or has let the lease run out, leaves; another one
+// answers with the name of its owner's node. Everything is sent without
+// connecting and without waiting for a full buffer; what cannot be sent is
+// dropped and counted.
+//
+// # A reading
+//
+// Bin is term_to_binary of a list that is parallel to Collectors, of
+// {Microseconds, Result}:
+//
+//	{ok, Tables}         parallel to the collector's tables in the schema
+//	{missing, Why}       does not apply to this node
+//	{error, Reason}      {late, Ms}, {stuck, Ms}, {shed, Limit},
+//	                     {Class, Reason, Place} or an exit reason
+//
+// A table without labels is one tuple of values; constant columns are [] when
+// they are as they were in the last answer. A table with labels is {Labels,
+// Rows}: Labels is a list of lists of binaries, or [] when they are as they
+// were. A value is a number, or [] where the node has none.
+//
+// A reading waits at most Limits.Deadline for collectors that ask other
+// schedulers, files or servers; one that has not answered by then fails alone,
+// and is not asked again until its answer has come.
+package agent

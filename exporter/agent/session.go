@@ -1,0 +1,253 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/erlops/erlops/exporter/dist"
+	"github.com/erlops/erlops/exporter/etf"
+	"github.com/erlops/erlops/exporter/snapshot"
+)
+
+const (
+	// eventCredit is how many events an agent may send between two renewals.
+	eventCredit = 100
+	// maxUnanswered is how many requests may wait for an agent, those included
+	// whose callers have given up. One more ends the session.
+	maxUnanswered = 16
+)
+
+// Session is an attachment: the agent on a node and the connection to it. It
+// ends when it is detached, when the connection ends or when the agent goes.
+// Its methods may be called concurrently.
+type Session struct {
+	conn      *dist.Conn
+	pid       etf.Pid
+	down      etf.Ref
+	info      NodeInfo
+	schema    schema
+	settings  Settings
+	renew     time.Duration
+	msaccOurs bool
+	log       *slog.Logger
+	decoder   *decoder // used by listen only
+
+	left     chan struct{} // closed when the agent has gone, or cannot be heard
+	done     chan struct{}
+	finished sync.Once
+	failure  error // set before done is closed
+
+	mu         sync.Mutex
+	detaching  bool
+	seq        int64
+	unanswered map[int64]*question
+	cost       Cost
+}
+
+// question is a request that the agent has not answered yet.
+type question struct {
+	collectors []string
+	asked      time.Time
+	answer     chan answer // takes one without blocking
+}
+
+type answer struct {
+	snapshot *snapshot.Snapshot
+	err      error
+}
+
+// Cost is what the agent has cost its node, as of the last reading that had
+// the collector "agent" in it.
+type Cost struct {
+	// Reductions since the attach, by the agent and its helpers.
+	Reductions uint64
+	// MemoryBytes is the size of the agent's process.
+	MemoryBytes uint64
+	// MailboxLen is the number of messages that waited for the agent.
+	MailboxLen uint64
+	// Dropped is the number of messages that the agent could not send.
+	Dropped uint64
+	// Shedding is whether the agent has passed its own limits and leaves out
+	// what is costly.
+	Shedding bool
+}
+
+func newSession(conn *dist.Conn, pid etf.Pid, down etf.Ref, h hello, settings Settings, o Options) *Session {
+	return &Session{
+		conn:       conn,
+		pid:        pid,
+		down:       down,
+		info:       h.info,
+		schema:     h.schema,
+		settings:   settings,
+		renew:      o.Renew,
+		msaccOurs:  h.msaccOurs,
+		log:        o.Logger.With("node", conn.Node()),
+		decoder:    newDecoder(h),
+		left:       make(chan struct{}),
+		done:       make(chan struct{}),
+		unanswered: make(map[int64]*question),
+	}
+}
+
+func (s *Session) start() {
+	go s.listen()
+	go s.keepLease()
+}
+
+// Info is what the node said of itself.
+func (s *Session) Info() NodeInfo { return s.info }
+
+// Cost gives the agent's own numbers; zero before the first reading.
+func (s *Session) Cost() Cost {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cost
+}
+
+// Done is closed when the session has ended and its connection is closed.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err says why the session has ended: ErrDetached, a *LostError, or the
+// connection's *dist.Error; nil as long as it lasts.
+func (s *Session) Err() error {
+	select {
+	case <-s.done:
+		return s.failure
+	default:
+		return nil
+	}
+}
+
+// Snapshot asks the agent for a reading and waits for it, at most until ctx
+// ends. A collector that fails is told in the reading; an error means that
+// there is none. A collector that is switched off for the node is Missing.
+func (s *Session) Snapshot(ctx context.Context, r snapshot.Request) (*snapshot.Snapshot, error) {
+	asked, refused := s.collectors(r)
+	q := &question{collectors: asked, asked: time.Now(), answer: make(chan answer, 1)}
+	seq, err := s.enter(q)
+	if err != nil {
+		s.finish(err)
+		return nil, err
+	}
+	request := etf.Tuple{s.conn.Self(), etf.Atom("snapshot"), seq, atoms(asked)}
+	if err := s.conn.Send(ctx, s.pid, request); err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-q.answer:
+		if a.err == nil {
+			a.snapshot.Collectors = append(a.snapshot.Collectors, refused...)
+		}
+		return a.snapshot, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("agent: no reading of %q: %w", s.conn.Node(), ctx.Err())
+	case <-s.done:
+		return nil, s.failure
+	}
+}
+
+// collectors gives what to ask the agent for, and the outcome of what it need
+// not be asked for.
+func (s *Session) collectors(r snapshot.Request) (asked []string, refused []snapshot.Collector) {
+	wanted := r.Collectors
+	if len(wanted) == 0 {
+		for _, c := range s.schema {
+			if s.enabled(c.name) {
+				asked = append(asked, c.name)
+			}
+		}
+		return asked, nil
+	}
+	for i, name := range wanted {
+		_, known := s.schema.collector(name)
+		switch {
+		case slices.Contains(wanted[:i], name):
+		case !known:
+			refused = append(refused, snapshot.Collector{Name: name, Err: fmt.Sprintf("there is no collector %q", name)})
+		case !s.enabled(name):
+			refused = append(refused, snapshot.Collector{Name: name, Missing: "switched off for this node"})
+		default:
+			asked = append(asked, name)
+		}
+	}
+	return asked, refused
+}
+
+func (s *Session) enabled(collector string) bool {
+	return s.settings.on(collector) && (collector != snapshot.MSAcc || s.settings.msacc() != MSAccOff)
+}
+
+func atoms(names []string) etf.List {
+	l := make(etf.List, len(names))
+	for i, n := range names {
+		l[i] = etf.Atom(n)
+	}
+	return l
+}
+
+// enter notes a question and gives its number.
+func (s *Session) enter(q *question) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unanswered) >= maxUnanswered {
+		return 0, fmt.Errorf("agent: %d readings of %q are asked for and not answered yet", maxUnanswered, s.conn.Node())
+	}
+	s.seq++
+	s.unanswered[s.seq] = q
+	return s.seq, nil
+}
+
+// Detach makes the agent leave and ends the session. It returns when the agent
+// has gone; when ctx ends before that, the connection is closed, which makes
+// the agent leave too.
+func (s *Session) Detach(ctx context.Context) error {
+	s.mu.Lock()
+	s.detaching = true
+	s.mu.Unlock()
+	err := s.conn.Send(ctx, s.pid, etf.Tuple{s.conn.Self(), etf.Atom("detach")})
+	if err == nil {
+		select {
+		case <-s.left:
+		case <-ctx.Done():
+			err = fmt.Errorf("agent: waiting for the agent on %q to leave: %w", s.conn.Node(), ctx.Err())
+		}
+	}
+	s.finish(ErrDetached)
+	if errors.Is(err, dist.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// finish ends the session; the first reason counts.
+func (s *Session) finish(reason error) {
+	s.finished.Do(func() {
+		_ = s.conn.Close()
+		s.failure = reason
+		close(s.done)
+	})
+	<-s.done
+}
+
+// keepLease renews the lease until the session ends.
+func (s *Session) keepLease() {
+	ticker := time.NewTicker(s.renew)
+	defer ticker.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		// A failed send has ended the connection, or will not repeat itself.
+		_ = s.conn.Send(ctx, s.pid, etf.Tuple{s.conn.Self(), etf.Atom("renew"), int64(eventCredit)})
+		select {
+		case <-ticker.C:
+		case <-s.done:
+			return
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	"github.com/erlops/erlops/exporter/etf"
+)
+
+// Values of Settings.MSAcc.
+const (
+	// MSAccAuto reads microstate accounting where the node has it on.
+	MSAccAuto = "auto"
+	// MSAccOn switches it on for the time of the session, if it is off.
+	MSAccOn = "on"
+	// MSAccOff leaves it alone.
+	MSAccOff = "off"
+)
+
+// Target says which node to attach to, and how.
+type Target struct {
+	// Node, Cookie, Address, EPMD and TLS are those of dist.Target.
+	Node, Cookie, Address, EPMD string
+	TLS                         *tls.Config
+	Settings                    Settings
+}
+
+// Settings are what can be chosen for a node.
+type Settings struct {
+	// AllocatorsPerInstance gives a row for each instance of each allocator
+	// (one a scheduler) instead of their sums.
+	AllocatorsPerInstance bool
+	// MSAcc is MSAccAuto (also when empty), MSAccOn or MSAccOff.
+	MSAcc string
+	// Collectors switches collectors on and off by name; one that is not in
+	// the map is on.
+	Collectors map[string]bool
+	Limits     Limits
+}
+
+// Limits bound what the agent may cost its node. When a reading passes one,
+// the agent leaves out all but the cheap collectors until the minute is over.
+// Zero is the default.
+type Limits struct {
+	// Reductions a minute, by the agent and its helpers; 3,000,000, which is a
+	// reading every 0.1 s on a small node.
+	Reductions int64
+	// Memory of the agent and its helpers in bytes; 32 MiB.
+	Memory int64
+	// Deadline is how long a reading waits for a collector that does not
+	// answer; 1 s.
+	Deadline time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Reductions <= 0 {
+		l.Reductions = 3_000_000
+	}
+	if l.Memory <= 0 {
+		l.Memory = 32 << 20
+	}
+	if l.Deadline <= 0 {
+		l.Deadline = time.Second
+	}
+	return l
+}
+
+func (s Settings) check() error {
+	switch s.MSAcc {
+	case "", MSAccAuto, MSAccOn, MSAccOff:
+		return nil
+	default:
+		return fmt.Errorf("agent: Settings.MSAcc must be %q, %q or %q, not %q", MSAccAuto, MSAccOn, MSAccOff, s.MSAcc)
+	}
+}
+
+// msacc gives the choice with its default.
+func (s Settings) msacc() string {
+	if s.MSAcc == "" {
+		return MSAccAuto
+	}
+	return s.MSAcc
+}
+
+// on tells whether a collector is switched on.
+func (s Settings) on(collector string) bool {
+	on, said := s.Collectors[collector]
+	return on || !said
+}
+
+// term is Settings as erl_exporter_agent:start/1 takes them.
+func (s Settings) term() etf.Term {
+	l := s.Limits.withDefaults()
+	return etf.Tuple{
+		l.Deadline.Milliseconds(), s.AllocatorsPerInstance, etf.Atom(s.msacc()), l.Reductions, l.Memory,
+	}
+}

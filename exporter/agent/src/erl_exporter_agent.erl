@@ -1,0 +1,432 @@
+%%% The agent: one process on a monitored node that answers readings.
+%%%
+%%% An exporter injects this module over the distribution, starts it with
+%%% start/1 and owns it from then on. The protocol is described in doc.go of
+%%% the Go package that embeds the compiled module.
+%%%
+%%% The monitored node comes first. The agent links to nobody, keeps no table
+%%% and hibernates between messages; what waits for other schedulers, files or
+%%% servers runs in short-lived helpers under one deadline. When its owner
+%%% goes, lets the lease run out or says so, the agent puts back what it
+%%% changed, removes its modules and ends.
+-module(erl_exporter_agent).
+
+%% start/1 is called through rex. init/4, loop/1 and leave/2 are exported to be
+%% called with the module's name: a process that wakes up goes on in the
+%% version that is loaded then, and so never lingers in old code.
+-export([start/1, init/4, loop/1, leave/2]).
+
+%% Changes with every change of the messages or of #state{}.
+-define(PROTOCOL, 1).
+
+%% All modules of the agent, this one last: it is the last to be deleted.
+-define(MODULES, [erl_exporter_os, erl_exporter_collect, ?MODULE]).
+
+%% How long the counters behind the agent's limits run before they start again.
+-define(WINDOW_MS, 60000).
+
+%% Failures are told in full only if they are small (bytes when encoded).
+-define(MAX_REASON, 2048).
+
+-record(settings, {
+    %% How long a reading waits for its helpers, in ms.
+    deadline,
+    %% allocators: one row an instance, or sums.
+    per_instance,
+    %% Microstate accounting: auto, on or off.
+    msacc,
+    %% The agent's own limits: reductions a minute, bytes of memory.
+    max_reductions,
+    max_memory
+}).
+
+-record(state, {
+    protocol = ?PROTOCOL,
+    %% Whether microstate accounting is to be switched off on leaving. This
+    %% field and the one before keep their places in every protocol version.
+    msacc_ours = false,
+    owner,
+    owner_ref,
+    settings,
+    %% The lease in ms, and when it was last renewed (monotonic ms).
+    lease,
+    renewed,
+    %% How many events the owner is still willing to take.
+    credit = 0,
+    %% Events and readings that could not be sent.
+    dropped = 0,
+    %% What jobs left for their next run: #{Job => Term}.
+    memos = #{},
+    %% What the owner knows of labels and constants: #{{Collector, N} => Term}.
+    told = #{},
+    %% Helpers that missed their deadline: #{MonitorRef => {Job, Pid, Since}}.
+    late = #{},
+    %% Reductions of all helpers so far, and bytes used by those of the last
+    %% reading.
+    helper_reductions = 0,
+    helper_memory = 0,
+    %% When the present window of the limits began, and the reductions then.
+    window,
+    %% false, or the limit that was passed in this window: {What, Limit}.
+    shedding = false
+}).
+
+%%% ----------------------------------------------------------------------
+%%% Start
+%%% ----------------------------------------------------------------------
+
+%% Starts the agent for Owner. Answers {ok, Pid, Hello}, or {error, owned} when
+%% another agent holds the name, or {error, Reason}.
+start({?PROTOCOL, Owner, Lease, Settings}) ->
+    Ref = make_ref(),
+    {Pid, Monitor} = spawn_opt(
+        ?MODULE,
+        init,
+        [{self(), Ref}, Owner, Lease, list_to_tuple([settings | tuple_to_list(Settings)])],
+        [monitor, {message_queue_data, off_heap}]
+    ),
+    receive
+        {Ref, Answer} ->
+            erlang:demonitor(Monitor, [flush]),
+            Answer;
+        {'DOWN', Monitor, process, Pid, Reason} ->
+            {error, Reason}
+    end;
+start(_) ->
+    {error, {protocol, ?PROTOCOL}}.
+
+init({Caller, Ref}, Owner, Lease, #settings{msacc = MSAcc} = Settings) ->
+    process_flag(trap_exit, true),
+    %% The caller's group leader is on another node, or ends with the call.
+    group_leader(whereis(init), self()),
+    %% The name is the lock: of two exporters that start at once, one wins.
+    try register(?MODULE, self()) of
+        true ->
+            S = #state{
+                msacc_ours = MSAcc =:= on andalso not switch_msacc(true),
+                owner = Owner,
+                owner_ref = erlang:monitor(process, Owner),
+                settings = Settings,
+                lease = Lease,
+                renewed = now_ms(),
+                window = {now_ms(), 0}
+            },
+            erlang:start_timer(Lease, self(), lease),
+            Caller ! {Ref, {ok, self(), hello(S)}},
+            hibernate(S)
+    catch
+        error:badarg -> Caller ! {Ref, {error, owned}}
+    end.
+
+hello(#state{msacc_ours = Ours}) ->
+    {?PROTOCOL, erl_exporter_collect:schema(), erl_exporter_collect:node_info(), Ours}.
+
+%% Answers the flag's old value. The flag is global and outlives its setter.
+switch_msacc(Flag) ->
+    erlang:system_flag(microstate_accounting, Flag).
+
+%%% ----------------------------------------------------------------------
+%%% The loop
+%%% ----------------------------------------------------------------------
+
+loop(#state{protocol = ?PROTOCOL, owner = Owner, owner_ref = OwnerRef} = S) ->
+    receive
+        {Owner, snapshot, Seq, Collectors} ->
+            hibernate(snapshot(Seq, Collectors, S));
+        {Owner, renew, Credit} ->
+            hibernate(S#state{renewed = now_ms(), credit = Credit});
+        {Owner, detach} ->
+            ?MODULE:leave(detached, S);
+        {handover, NewOwner} when is_pid(NewOwner) ->
+            handover(NewOwner, S);
+        {timeout, _, lease} ->
+            check_lease(S);
+        {'DOWN', OwnerRef, process, _, Reason} ->
+            ?MODULE:leave({owner, Reason}, S);
+        {'DOWN', Ref, process, _, _} ->
+            %% The answer of a helper that was too late is of no use any more.
+            hibernate(S#state{late = maps:remove(Ref, S#state.late)});
+        {'EXIT', _, Reason} ->
+            ?MODULE:leave({exit, Reason}, S);
+        _ ->
+            hibernate(S)
+    end;
+loop(Other) ->
+    %% Another version of the module was loaded over the one that ran here; a
+    %% state of another shape cannot be served.
+    ?MODULE:leave(superseded, Other).
+
+hibernate(S) ->
+    erlang:hibernate(?MODULE, loop, [S]).
+
+%% An exporter that comes back takes over from itself; another one is told who
+%% the owner is.
+handover(NewOwner, #state{owner = Owner} = S) ->
+    case node(NewOwner) =:= node(Owner) orelse lease_left(S) =< 0 of
+        true ->
+            ?MODULE:leave(replaced, S);
+        false ->
+            post(NewOwner, {?MODULE, owned, node(Owner)}),
+            hibernate(S)
+    end.
+
+%% One timer is enough: a renewal only notes the time, and when the timer fires
+%% it is set again for what is left.
+check_lease(S) ->
+    case lease_left(S) of
+        Left when Left > 0 ->
+            erlang:start_timer(Left, self(), lease),
+            hibernate(S);
+        _ ->
+            ?MODULE:leave(lease, S)
+    end.
+
+lease_left(#state{lease = Lease, renewed = Renewed}) ->
+    Lease - (now_ms() - Renewed).
+
+%% Never waits, neither for a connection nor for room in a socket's buffer.
+post(Pid, Message) ->
+    erlang:send(Pid, Message, [noconnect, nosuspend]).
+
+%% Events are sent under credit, so that a slow owner is not flooded.
+event(Event, #state{owner = Owner, credit = Credit} = S) when Credit > 0 ->
+    case post(Owner, {?MODULE, event, Event}) of
+        ok -> S#state{credit = Credit - 1};
+        _ -> S#state{dropped = S#state.dropped + 1}
+    end;
+event(_, S) ->
+    S#state{dropped = S#state.dropped + 1}.
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).
+
+%%% ----------------------------------------------------------------------
+%%% Leaving
+%%% ----------------------------------------------------------------------
+
+%% The order matters. The name is held until the modules are deleted, so that
+%% whoever finds it free may load them again; the purge, which touches nothing
+%% but old code, may come later. It runs in a process of its own because it
+%% ends all that still run the code to be purged.
+leave(Reason, S) ->
+    _ = element(#state.msacc_ours, S) =:= true andalso switch_msacc(false),
+    clear_up(Reason, S),
+    lists:foreach(fun delete/1, ?MODULES),
+    spawn(lists, foreach, [fun code:purge/1, ?MODULES]),
+    exit(normal).
+
+clear_up(Reason, #state{protocol = ?PROTOCOL, owner = Owner, late = Late}) ->
+    lists:foreach(fun({_, Pid, _}) -> exit(Pid, kill) end, maps:values(Late)),
+    post(Owner, {?MODULE, leaving, small(Reason)});
+clear_up(_, _) ->
+    ok.
+
+%% There is old code only if somebody loaded the module a second time. It goes
+%% first: deleting makes the current code old, and there is room for one.
+delete(Module) ->
+    _ = erlang:check_old_code(Module) andalso code:purge(Module),
+    code:delete(Module).
+
+%%% ----------------------------------------------------------------------
+%%% Readings
+%%% ----------------------------------------------------------------------
+
+%% Answers with one message that holds one binary. The priority is high only
+%% here: it is what lets an overloaded node be read at all.
+snapshot(Seq, Collectors, S0) ->
+    process_flag(priority, high),
+    {Outcomes, S1} = read(Collectors, open_window(S0)),
+    {Answer, Told} = lists:mapfoldl(fun untold/2, S1#state.told, Outcomes),
+    S2 =
+        case post(S1#state.owner, {?MODULE, snapshot, Seq, term_to_binary(Answer)}) of
+            ok -> S1#state{told = Told};
+            %% What was not sent has not been told.
+            _ -> S1#state{told = #{}, dropped = S1#state.dropped + 1}
+        end,
+    S3 = check_limits(S2),
+    process_flag(priority, normal),
+    S3.
+
+%% Reads what is at hand, which costs next to nothing, has helpers read the
+%% rest side by side, and takes what has come by the deadline.
+read(Collectors, #state{settings = #settings{deadline = Wait}, shedding = Shedding} = S0) ->
+    Deadline = now_ms() + Wait,
+    Wanted = [C || C <- Collectors, Shedding =:= false orelse erl_exporter_collect:is_cheap(C)],
+    AtHand = maps:from_list([{C, timed(fun() -> at_hand(C, S0) end)} || C <- Wanted]),
+    {Pending, Stuck} = start_helpers(Wanted, S0),
+    {Answers, S1} = gather(Pending, Deadline, Stuck, S0#state{helper_memory = 0}),
+    Outcomes = [{C, outcome(C, AtHand, Answers, Shedding)} || C <- Collectors],
+    {Outcomes, S1}.
+
+at_hand(agent, #state{dropped = Dropped, shedding = Shedding} = S) ->
+    {message_queue_len, Queue} = process_info(self(), message_queue_len),
+    {memory, Memory} = process_info(self(), memory),
+    {reductions(S), Memory, Queue, Dropped, erl_exporter_collect:flag(Shedding =/= false)};
+at_hand(Collector, _) ->
+    erl_exporter_collect:at_hand(Collector).
+
+%% A job whose helper still waits gets no second one, so that a server that
+%% hangs is asked once and not at every reading.
+start_helpers(Collectors, #state{late = Late} = S) ->
+    Busy = maps:from_list([{Job, Since} || {Job, _, Since} <- maps:values(Late)]),
+    lists:foldl(
+        fun(Job, {Pending, Stuck}) ->
+            case Busy of
+                #{Job := Since} -> {Pending, Stuck#{Job => {0, {error, {stuck, now_ms() - Since}}}}};
+                _ -> {start_helper(Job, S, Pending), Stuck}
+            end
+        end,
+        {#{}, #{}},
+        [Job || C <- Collectors, Job <- erl_exporter_collect:jobs(C)]
+    ).
+
+%% A helper answers with its exit reason: that is one message, and when it is
+%% here the helper is gone.
+start_helper(Job, #state{settings = Settings, memos = Memos}, Pending) ->
+    Memo = maps:get(Job, Memos, none),
+    Context = {Settings#settings.per_instance, Settings#settings.msacc, Memo},
+    {Pid, Ref} = spawn_opt(
+        fun() ->
+            Timed = timed(fun() -> erl_exporter_collect:run(Job, Context) end),
+            {reductions, Reductions} = process_info(self(), reductions),
+            {memory, Memory} = process_info(self(), memory),
+            exit({?MODULE, Timed, Reductions, Memory})
+        end,
+        [monitor, {priority, high}, {min_heap_size, erl_exporter_collect:heap(Job)}]
+    ),
+    Pending#{Ref => {Job, Pid, now_ms()}}.
+
+gather(Pending, _, Answers, S) when map_size(Pending) =:= 0 ->
+    {Answers, S};
+gather(Pending, Deadline, Answers, S) ->
+    receive
+        {'DOWN', Ref, process, _, Exit} when is_map_key(Ref, Pending) ->
+            {{Job, _, _}, Rest} = maps:take(Ref, Pending),
+            {Timed, S1} = helped(Job, Exit, S),
+            gather(Rest, Deadline, Answers#{Job => Timed}, S1)
+    after max(0, Deadline - now_ms()) ->
+        Wait = (S#state.settings)#settings.deadline,
+        Late = [{Job, {Wait * 1000, {error, {late, Wait}}}} || {Job, _, _} <- maps:values(Pending)],
+        {
+            maps:merge(Answers, maps:from_list(Late)),
+            S#state{late = maps:merge(S#state.late, Pending)}
+        }
+    end.
+
+helped(Job, {?MODULE, {Took, Result}, Reductions, Memory}, S0) ->
+    S1 = S0#state{
+        helper_reductions = S0#state.helper_reductions + Reductions,
+        helper_memory = S0#state.helper_memory + Memory
+    },
+    case Result of
+        {ok, {memo, Memo, Value}} ->
+            {{Took, {ok, Value}}, S1#state{memos = (S1#state.memos)#{Job => Memo}}};
+        _ ->
+            {{Took, Result}, S1}
+    end;
+helped(_, Exit, S) ->
+    {{0, {error, small(Exit)}}, S}.
+
+%% {Microseconds, {ok, Value} | {error, Reason}}
+timed(Fun) ->
+    Start = erlang:monotonic_time(),
+    Result =
+        try
+            {ok, Fun()}
+        catch
+            Class:Reason:Stack -> {error, {Class, small(Reason), place(Stack)}}
+        end,
+    Took = erlang:monotonic_time() - Start,
+    {erlang:convert_time_unit(Took, native, microsecond), Result}.
+
+place([{Module, Function, _, _} | _]) -> {Module, Function};
+place(_) -> unknown.
+
+small(Reason) ->
+    case erlang:external_size(Reason) of
+        Size when Size > ?MAX_REASON -> too_large_to_tell;
+        _ -> Reason
+    end.
+
+%% One collector's {Microseconds, Result} out of what was at hand and what its
+%% helpers answered.
+outcome(Collector, AtHand, Answers, Shedding) ->
+    case AtHand of
+        #{Collector := {Took, {ok, Value}}} ->
+            Helped = [maps:get(J, Answers) || J <- erl_exporter_collect:jobs(Collector)],
+            {
+                lists:sum([Took | [T || {T, _} <- Helped]]),
+                erl_exporter_collect:tables(Collector, Value, [R || {_, R} <- Helped])
+            };
+        #{Collector := Failed} ->
+            Failed;
+        _ ->
+            {0, {error, {shed, Shedding}}}
+    end.
+
+%%% ----------------------------------------------------------------------
+%%% What the owner knows already
+%%% ----------------------------------------------------------------------
+
+%% Labels and constants go over the wire when they are new or have changed; []
+%% stands for what was told before.
+untold({Collector, {Took, {ok, Tables}}}, Told0) ->
+    Numbered = lists:zip(lists:seq(1, length(Tables)), Tables),
+    {Sent, Told} = lists:mapfoldl(
+        fun({N, Table}, Acc) -> untold_table({Collector, N}, Table, Acc) end, Told0, Numbered
+    ),
+    {{Took, {ok, Sent}}, Told};
+untold({_, Failed}, Told) ->
+    {Failed, Told}.
+
+untold_table(_, {row, Values}, Told) ->
+    {Values, Told};
+untold_table(Key, {const, Values}, Told) ->
+    case Told of
+        #{Key := Values} -> {[], Told};
+        _ -> {Values, Told#{Key => Values}}
+    end;
+untold_table(Key, {rows, Labels, Rows}, Told) ->
+    case Told of
+        #{Key := Labels} -> {{[], Rows}, Told};
+        _ -> {{[label(L) || L <- Labels], Rows}, Told#{Key => Labels}}
+    end.
+
+%% A row's labels: one term, or a tuple with one element a label.
+label(Labels) when is_tuple(Labels) -> [label_text(L) || L <- tuple_to_list(Labels)];
+label(Label) -> [label_text(Label)].
+
+label_text(L) when is_atom(L) -> atom_to_binary(L, utf8);
+label_text(L) when is_integer(L) -> integer_to_binary(L).
+
+%%% ----------------------------------------------------------------------
+%%% The agent's own limits
+%%% ----------------------------------------------------------------------
+
+open_window(#state{window = {Since, _}} = S) ->
+    case now_ms() of
+        Now when Now - Since >= ?WINDOW_MS ->
+            S#state{window = {Now, reductions(S)}, shedding = false};
+        _ ->
+            S
+    end.
+
+%% Past a limit, all but the cheap collectors are left out until the window
+%% ends.
+check_limits(#state{shedding = false, settings = Settings, window = {_, Before}} = S) ->
+    #settings{max_reductions = MaxReductions, max_memory = MaxMemory} = Settings,
+    {memory, Own} = process_info(self(), memory),
+    case {reductions(S) - Before, Own + S#state.helper_memory} of
+        {Used, _} when Used > MaxReductions -> shed({reductions, MaxReductions}, Used, S);
+        {_, Used} when Used > MaxMemory -> shed({memory, MaxMemory}, Used, S);
+        _ -> S
+    end;
+check_limits(S) ->
+    S.
+
+shed(Limit, Used, S) ->
+    event({shedding, Limit, Used}, S#state{shedding = Limit}).
+
+reductions(#state{helper_reductions = Helpers}) ->
+    {reductions, Own} = process_info(self(), reductions),
+    Own + Helpers.
