@@ -1,0 +1,191 @@
+package arch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/erlops/erlops/"
+
+// rooms says which rooms of the house each room may import, the module's path
+// left out. A room is the package and what is below it, as far as that is no
+// room of its own. A package in no room fails the test: it must say here where
+// it belongs.
+var rooms = map[string][]string{
+	"cmd/erl-exporter": {"exporter"},
+	"cmd/erl-deploy":   {"deployer"},
+
+	"exporter": {
+		"exporter/agent", "exporter/api", "exporter/config", "exporter/discovery", "exporter/dist",
+		"exporter/metrics", "exporter/node", "exporter/snapshot", "exporter/store", "exporter/web",
+	},
+	"exporter/agent":      {"exporter/dist", "exporter/etf", "exporter/snapshot"},
+	"exporter/api":        {"exporter/api/client"},
+	"exporter/api/client": {},
+	"exporter/config":     {"exporter/discovery"},
+	"exporter/discovery":  {},
+	"exporter/dist":       {"exporter/etf"},
+	"exporter/etf":        {},
+	"exporter/metrics":    {"exporter/snapshot"},
+	// node names the reason why a node is not up, which dist's errors know.
+	"exporter/node":     {"exporter/agent", "exporter/discovery", "exporter/dist", "exporter/snapshot", "exporter/store"},
+	"exporter/snapshot": {},
+	"exporter/store":    {},
+	// web gives each request the role that api checks.
+	"exporter/web": {"exporter/api"},
+
+	// The deployer asks a started node over distribution whether it lives, and
+	// talks to the exporter as any other client does.
+	"deployer": {"exporter/api/client", "exporter/dist"},
+
+	"internal/arch":    {},
+	"internal/demo":    {"internal/proc"},
+	"internal/erltest": {"internal/proc"},
+	"internal/proc":    {},
+}
+
+// owners says which rooms may import a module of somebody else's: what such a
+// dependency is like is hidden behind one package of ours.
+var owners = map[string][]string{
+	"filippo.io/age":                             {"exporter/store"},
+	"github.com/ergo-services/ergo":              {"exporter/dist"},
+	"github.com/getkin/kin-openapi":              {"exporter/api"},
+	"github.com/jackc/pgx/v5":                    {"exporter/store"},
+	"github.com/pressly/goose/v3":                {"exporter/store"},
+	"github.com/prometheus/exporter-toolkit/web": {"exporter/web"},
+	"github.com/prometheus/prometheus":           {"exporter/discovery"},
+	"modernc.org/sqlite":                         {"exporter/store"},
+}
+
+// listed is what `go list -json` says about a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Module     *struct{ Main bool }
+}
+
+func TestImportDirections(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, violations(goList(t)))
+}
+
+// goList returns the module's own packages, tests left out: those may use what
+// they need to set the stage.
+func goList(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Module", module+"...").Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		t.Fatalf("go list: %v: %s", err, exit.Stderr)
+	}
+	require.NoError(t, err)
+	var own []listed
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return own
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if p.Module != nil && p.Module.Main {
+			own = append(own, p)
+		}
+	}
+}
+
+// violations returns a sentence for each import that goes the wrong way.
+func violations(packages []listed) []string {
+	var found []string
+	for _, p := range packages {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		room, known := roomOf(path)
+		if !known {
+			found = append(found, fmt.Sprintf("%s belongs to no room; add it to the table", path))
+			continue
+		}
+		for _, imported := range p.Imports {
+			if reason := forbidden(room, imported); reason != "" {
+				found = append(found, fmt.Sprintf("%s imports %s: %s", path, strings.TrimPrefix(imported, module), reason))
+			}
+		}
+	}
+	return found
+}
+
+// forbidden says why a room must not import a package, or "".
+func forbidden(room, imported string) string {
+	if own, ok := strings.CutPrefix(imported, module); ok {
+		other, _ := roomOf(own)
+		if other == room || slices.Contains(rooms[room], other) {
+			return ""
+		}
+		return fmt.Sprintf("%s may import of ours: [%s]", room, strings.Join(rooms[room], " "))
+	}
+	for dependency, allowed := range owners {
+		if below(imported, dependency) && !slices.Contains(allowed, room) {
+			return fmt.Sprintf("only [%s] may", strings.Join(allowed, " "))
+		}
+	}
+	return ""
+}
+
+// roomOf finds the innermost room that a package is in.
+func roomOf(path string) (string, bool) {
+	for room := path; ; {
+		if _, ok := rooms[room]; ok {
+			// Only the wiring itself is in the room "exporter"; a new package
+			// beside the others has directions of its own.
+			return room, room != "exporter" || path == "exporter"
+		}
+		cut := strings.LastIndexByte(room, '/')
+		if cut < 0 {
+			return "", false
+		}
+		room = room[:cut]
+	}
+}
+
+// below tells whether a package is a module or in it.
+func below(path, parent string) bool {
+	return path == parent || strings.HasPrefix(path, parent+"/")
+}
+
+func TestViolations(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		path, imports, want string
+	}{
+		"wrong way":            {"exporter/etf", module + "exporter/dist", "exporter/etf imports exporter/dist: exporter/etf may import of ours: []"},
+		"leaf":                 {"exporter/snapshot", module + "exporter/etf", "exporter/snapshot may import of ours: []"},
+		"second ergo":          {"exporter/node", "github.com/ergo-services/ergo/gen", "only [exporter/dist] may"},
+		"second prometheus":    {"exporter/metrics", "github.com/prometheus/prometheus/model/labels", "only [exporter/discovery] may"},
+		"deployer reaches in":  {"deployer/engine", module + "exporter/node", "deployer may import of ours: [exporter/api/client exporter/dist]"},
+		"api into the product": {"exporter/api", module + "exporter/node", "exporter/api may import of ours: [exporter/api/client]"},
+		"product into tests":   {"exporter/dist", module + "internal/erltest", "exporter/dist may import of ours: [exporter/etf]"},
+		"new package":          {"exporter/rumours", "fmt", "exporter/rumours belongs to no room"},
+		"client in own room":   {"exporter/api/client/mock", module + "exporter/api/client", ""},
+		"helper in own room":   {"exporter/metrics/gendoc", module + "exporter/metrics", ""},
+		"ergo in dist":         {"exporter/dist/wire", "github.com/ergo-services/ergo/node", ""},
+		"name that only looks": {"exporter/node", "github.com/prometheus/prometheus-like", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			found := violations([]listed{{ImportPath: module + tc.path, Imports: []string{tc.imports}}})
+			if tc.want == "" {
+				require.Empty(t, found)
+				return
+			}
+			require.Len(t, found, 1)
+			require.Contains(t, found[0], tc.want)
+		})
+	}
+}
