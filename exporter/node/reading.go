@@ -1,0 +1,168 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/erlops/erlops/exporter/snapshot"
+)
+
+// defaultReadingAge is the age up to which a reading is shared: pages of one
+// scrape interval (two Prometheus servers, the landing page) cost the node one
+// reading.
+const defaultReadingAge = time.Second
+
+// reader takes readings through one session. Callers that ask for what was
+// just read, or is being read, share it; so a node answers one question at a
+// time and request, however many ask.
+type reader struct {
+	session Session
+	maxAge  time.Duration
+	now     func() time.Time
+
+	mu      sync.Mutex
+	recent  []reading
+	flights []*flight
+}
+
+// reading is a finished flight.
+type reading struct {
+	request snapshot.Request
+	result  *snapshot.Snapshot
+	at      time.Time
+}
+
+// flight is a question on its way. It outlives the caller that began it for as
+// long as another one waits.
+type flight struct {
+	request snapshot.Request
+	waiting int
+	cancel  context.CancelFunc
+	done    chan struct{} // closed once result and err are set
+	result  *snapshot.Snapshot
+	err     error
+}
+
+// read returns a reading that holds what is requested. It blocks until the
+// node answered or ctx is done.
+func (r *reader) read(ctx context.Context, req snapshot.Request) (*snapshot.Snapshot, error) {
+	r.mu.Lock()
+	if s := r.fresh(req); s != nil {
+		r.mu.Unlock()
+		return only(s, req), nil
+	}
+	f := r.board(ctx, req)
+	r.mu.Unlock()
+
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		r.leave(f)
+		return nil, context.Cause(ctx)
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return only(f.result, req), nil
+}
+
+// forget drops the readings that are too old to be shared.
+func (r *reader) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropOld()
+}
+
+func (r *reader) dropOld() {
+	oldest := r.now().Add(-r.maxAge)
+	r.recent = slices.DeleteFunc(r.recent, func(x reading) bool { return !x.at.After(oldest) })
+}
+
+// fresh returns a recent reading that covers req, or nil.
+func (r *reader) fresh(req snapshot.Request) *snapshot.Snapshot {
+	r.dropOld()
+	for _, x := range r.recent {
+		if covers(x.request, req) {
+			return x.result
+		}
+	}
+	return nil
+}
+
+// board joins a flight that covers req, or begins one.
+func (r *reader) board(ctx context.Context, req snapshot.Request) *flight {
+	for _, f := range r.flights {
+		if covers(f.request, req) {
+			f.waiting++
+			return f
+		}
+	}
+	flying, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f := &flight{request: req, waiting: 1, cancel: cancel, done: make(chan struct{})}
+	r.flights = append(r.flights, f)
+	go r.fly(flying, f)
+	return f
+}
+
+func (r *reader) fly(ctx context.Context, f *flight) {
+	defer f.cancel()
+	f.result, f.err = r.session.Snapshot(ctx, f.request)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.err == nil {
+		r.recent = append(r.recent, reading{f.request, f.result, r.now()})
+		// A thousand nodes that nobody asks again must not keep as many readings.
+		time.AfterFunc(r.maxAge, r.forget)
+	}
+	r.land(f)
+	close(f.done)
+}
+
+// leave is for a caller that waits no longer; the last one ends the flight.
+func (r *reader) leave(f *flight) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.waiting--; f.waiting == 0 {
+		f.cancel()
+		// At once, and not when it has ended: nobody may board it any more.
+		r.land(f)
+	}
+}
+
+func (r *reader) land(f *flight) {
+	r.flights = slices.DeleteFunc(r.flights, func(x *flight) bool { return x == f })
+}
+
+// covers tells whether an answer to asked holds what wanted asks for. All
+// collectors cover any.
+func covers(asked, wanted snapshot.Request) bool {
+	if len(asked.Collectors) == 0 {
+		return true
+	}
+	if len(wanted.Collectors) == 0 {
+		return false
+	}
+	for _, c := range wanted.Collectors {
+		if !slices.Contains(asked.Collectors, c) {
+			return false
+		}
+	}
+	return true
+}
+
+// only gives the requested collectors of a reading that may have more.
+func only(s *snapshot.Snapshot, req snapshot.Request) *snapshot.Snapshot {
+	if len(req.Collectors) == 0 {
+		return s
+	}
+	part := *s
+	part.Collectors = nil
+	for _, c := range s.Collectors {
+		if slices.Contains(req.Collectors, c.Name) {
+			part.Collectors = append(part.Collectors, c)
+		}
+	}
+	return &part
+}
