@@ -36,7 +36,7 @@ type Conn struct {
 	done       chan struct{}
 	served     chan struct{} // closed when the reading loop has ended
 	terminated chan struct{} // closed when ergo has forgotten the connection
-	failure    error         // set before done is closed
+	failure    *fault        // set before done is closed
 	failOnce   sync.Once
 	closing    atomic.Bool // whether the failure is our own Close
 
@@ -84,15 +84,19 @@ func (c *Conn) Events() <-chan etf.Term { return c.box.events }
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Err says why the connection has ended; nil as long as it has not. It is an
-// *Error of KindClosed after Close.
+// *Error, of KindClosed after Close.
 func (c *Conn) Err() error {
 	select {
 	case <-c.done:
-		return c.failure
+		return asError(c.Node(), "stay connected to", c.failure)
 	default:
 		return nil
 	}
 }
+
+// over is the error of whatever is tried on a connection that has ended; its
+// kind is closed, and errors.Is finds the reason of the end in it too.
+func (c *Conn) over() error { return &fault{KindClosed, c.failure} }
 
 // Stats gives the counters so far.
 func (c *Conn) Stats() Stats {
@@ -111,7 +115,7 @@ func (c *Conn) Stats() Stats {
 func (c *Conn) Close() error {
 	c.closing.Store(true)
 	c.hangUp()
-	c.fail(nil)
+	c.fail(errClosedByUs)
 	<-c.terminated
 	return nil
 }
@@ -168,7 +172,7 @@ func (c *Conn) Send(ctx context.Context, to, msg etf.Term) error {
 	case etf.Ref:
 		ctl = etf.Tuple{int64(opAliasSend), c.self, to}
 	default:
-		return asError(c.Node(), "send", faultf(KindProtocol, "a %T cannot be sent to", to))
+		return asError(c.Node(), "send", faultf(KindBadTerm, "a %T cannot be sent to", to))
 	}
 	return asError(c.Node(), "send", c.deliver(ctx, ctl, msg))
 }
@@ -233,7 +237,7 @@ func (c *Conn) call(ctx context.Context, request etf.Term) (etf.Term, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", errNoReply, ctx.Err())
 	case <-c.done:
-		return nil, c.failure
+		return nil, c.over()
 	}
 }
 
@@ -253,14 +257,14 @@ func (c *Conn) deliver(ctx context.Context, ctl etf.Tuple, message ...etf.Term) 
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.done:
-		return c.failure
+		return c.over()
 	}
 }
 
 func (c *Conn) enqueue(ctx context.Context, o outgoing) error {
 	select {
 	case <-c.done: // looked at first, since a select takes any case that is ready
-		return c.failure
+		return c.over()
 	default:
 	}
 	select {
@@ -269,7 +273,7 @@ func (c *Conn) enqueue(ctx context.Context, o outgoing) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.done:
-		return c.failure
+		return c.over()
 	}
 }
 

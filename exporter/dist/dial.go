@@ -311,6 +311,10 @@ func encrypt(ctx context.Context, sock net.Conn, t Target) (net.Conn, error) {
 	}
 	secure := tls.Client(sock, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
+		if err := contextual(ctx, err); netKind(err) == KindTimeout {
+			// To a node without TLS, a hello of TLS is half a message.
+			return nil, faultf(KindTLS, "no answer to the TLS handshake, nor is there one from a node without TLS: %w", err)
+		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

@@ -64,33 +64,3 @@ func event(t testing.TB, c *dist.Conn) etf.Term {
 	}
 	return nil
 }
-
-func TestCallLoadSendMonitor(t *testing.T) {
-	t.Parallel()
-	peer := erltest.Start(t, erltest.Options{})
-	c := dial(t, start(t, dist.Options{}), target(peer))
-
-	t.Run("call", func(t *testing.T) {
-		v, err := c.Call(t.Context(), "lists", "seq", int64(1), int64(3))
-		require.NoError(t, err)
-		require.True(t, etf.Equal(etf.List{int64(1), int64(2), int64(3)}, v), etf.Format(v))
-	})
-	t.Run("exception", func(t *testing.T) {
-		_, err := c.Call(t.Context(), "erlang", "error", etf.Atom("oops"))
-		var remote *dist.RemoteError
-		require.ErrorAs(t, err, &remote)
-		require.Contains(t, err.Error(), "erlang:error/1")
-		require.Contains(t, err.Error(), "oops")
-	})
-	t.Run("hidden", func(t *testing.T) {
-		require.Equal(t, "[]", peer.Eval(t, "nodes()"))
-		require.Equal(t, "['erl_exporter@127.0.0.1']", peer.Eval(t, "nodes(hidden)"))
-	})
-	t.Run("send and events", func(t *testing.T) {
-		v, err := c.Call(t.Context(), "erlang", "spawn", etf.Atom("erlang"), etf.Atom("send"),
-			etf.List{c.Self(), etf.Tuple{etf.Atom("hello"), []byte("you")}})
-		require.NoError(t, err)
-		require.IsType(t, etf.Pid{}, v)
-		require.Equal(t, etf.Tuple{etf.Atom("hello"), []byte("you")}, event(t, c))
-	})
-}

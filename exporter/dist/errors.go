@@ -126,19 +126,19 @@ type fault struct {
 	err  error
 }
 
-func (f *fault) Error() string { return string(f.kind) + ": " + f.err.Error() }
+func (f *fault) Error() string { return f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
+
+func (f *fault) Is(target error) bool { return target == kinds[f.kind].sentinel }
 
 func faultf(kind Kind, format string, args ...any) error {
 	return &fault{kind, fmt.Errorf(format, args...)}
 }
 
-// asError makes err an *Error about op on node; one that is already passes
-// unchanged.
+// asError makes err an *Error about op on node.
 func asError(node, op string, err error) error {
-	var e *Error
-	if err == nil || errors.As(err, &e) {
-		return err
+	if err == nil {
+		return nil
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
 		return &Error{Node: node, Op: op, Kind: f.kind, Err: f.err}

@@ -1,6 +1,7 @@
 package dist
 
 import (
+	"errors"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,7 @@ func newMailbox(answer func(etf.Term) bool, limit int) *mailbox {
 func (m *mailbox) put(message etf.Term, done <-chan struct{}) error {
 	for {
 		err := m.router.RouteSend(ergoetf.Pid{}, m.pid, message)
-		if err != lib.ErrProcessMailboxFull { //nolint:errorlint // ergo returns it as it is
+		if !errors.Is(err, lib.ErrProcessMailboxFull) {
 			return err
 		}
 		select {

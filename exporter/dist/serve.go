@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -22,6 +21,11 @@ const (
 	// lingerTime is how long Close waits for the node to have read everything.
 	lingerTime = 500 * time.Millisecond
 )
+
+// netKernel is the only registered name that a node finds here.
+var netKernel etf.Term = etf.Atom("net_kernel")
+
+var errClosedByUs = &fault{KindClosed, errors.New("closed by us")}
 
 func (c *Conn) tickTime() time.Duration { return time.Duration(c.ticking.Load()) }
 
@@ -49,12 +53,12 @@ func (c *Conn) learnTickTime(t time.Duration) {
 }
 
 // fail ends the connection for the given reason, once.
-func (c *Conn) fail(err error) {
+func (c *Conn) fail(err *fault) {
 	c.failOnce.Do(func() {
 		if c.closing.Load() {
-			err = faultf(KindClosed, "closed by us")
+			err = errClosedByUs
 		}
-		c.failure = asError(c.Node(), "serve", err)
+		c.failure = err
 		close(c.done)
 		_ = c.sock.Close()
 	})
@@ -110,7 +114,7 @@ func (c *Conn) read() {
 		// take all the other connections with it.
 		if p := recover(); p != nil {
 			c.log.Error("Serving a connection panicked", "node", c.Node(), "panic", p, "stack", string(debug.Stack()))
-			c.fail(faultf(KindProtocol, "serving it panicked: %v", p))
+			c.fail(&fault{KindProtocol, fmt.Errorf("serving it panicked: %v", p)})
 		}
 		close(c.served)
 	}()
@@ -122,24 +126,24 @@ func (c *Conn) read() {
 			err = c.handle(frame)
 		}
 		if err != nil {
-			c.fail(readFault(err))
+			c.fail(ending(err))
 			return
 		}
 	}
 }
 
-func readFault(err error) error {
-	var f *fault
-	switch {
-	case errors.As(err, &f):
+// ending explains what ended the reading loop.
+func ending(err error) *fault {
+	if f, ok := errors.AsType[*fault](err); ok {
 		return f
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-		return faultf(KindClosed, "the node ended it")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return faultf(KindClosed, "the node ended it in the middle of a message")
-	default:
-		return &fault{KindClosed, err}
 	}
+	switch {
+	case errors.Is(err, io.EOF):
+		err = errors.New("the node ended it")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the node ended it in the middle of a message")
+	}
+	return &fault{KindClosed, err}
 }
 
 // write is the writing loop, the only one that writes to the socket. It ticks
@@ -176,7 +180,7 @@ func (c *Conn) write() {
 // tick is a frame of no bytes.
 func tick() outgoing { return outgoing{frame: []byte{0, 0, 0, 0}} }
 
-func (c *Conn) writeFrame(o outgoing) error {
+func (c *Conn) writeFrame(o outgoing) *fault {
 	limit := c.net.opts.WriteTimeout
 	if err := c.sock.SetWriteDeadline(time.Now().Add(limit)); err != nil {
 		return &fault{KindClosed, err}
@@ -184,7 +188,7 @@ func (c *Conn) writeFrame(o outgoing) error {
 	n, err := c.sock.Write(o.frame)
 	c.bytesOut.Add(uint64(n))
 	if isTimeout(err) {
-		return faultf(KindTimeout, "the node has taken %d of %d bytes within %s", n, len(o.frame), limit)
+		return &fault{KindTimeout, fmt.Errorf("the node has taken %d of %d bytes within %s", n, len(o.frame), limit)}
 	}
 	if err != nil {
 		return &fault{KindClosed, err}
@@ -210,10 +214,10 @@ func (c *Conn) handle(frame []byte) error {
 		return err
 	}
 	switch ctl.op {
-	case opSend, opSendTT:
-		return c.receive(ctl, 2, 1)
-	case opSendSender, opSendSenderTT:
-		return c.receive(ctl, 2, 1)
+	case opSend, opSendTT, opSendSender, opSendSenderTT:
+		return c.receive(ctl)
+	case opRegSend, opRegSendTT:
+		return c.receiveNamed(ctl)
 	case opMonitor:
 		return c.monitored(ctl)
 	case opMonitorExit:
@@ -232,32 +236,78 @@ func (c *Conn) handle(frame []byte) error {
 	}
 }
 
-// receive takes a message for a pid, which is at index to of at least least
-// arguments.
-func (c *Conn) receive(ctl control, least, to int) error {
-	if len(ctl.args) < least || len(ctl.payload) == 0 {
+// receive takes a message for a pid: {_, To}, or {From, To}.
+func (c *Conn) receive(ctl control) error {
+	if len(ctl.args) < 2 || len(ctl.payload) == 0 {
 		return ctl.malformed()
 	}
 	// Only this connection's own process: a node must not reach what belongs
 	// to another.
-	if pid, ok := ctl.args[to].(etf.Pid); !ok || pid != c.self {
+	if ctl.args[1] != etf.Term(c.self) {
 		return nil
 	}
-	message, err := etf.Decode(ctl.payload, c.net.opts.Limits)
+	message, err := c.decode(ctl)
 	if err != nil {
-		return faultf(KindProtocol, "message: %w", err)
+		return err
 	}
 	return c.box.put(message, c.done)
 }
 
-// monitored answers monitors of processes that are not there. One on our
-// process needs no answer, since it ends with the connection.
+// receiveNamed takes a message for a name: {From, _, To}. The only name here
+// is net_kernel, and all it does is to answer: net_adm:ping/1 ends the
+// connection when it gets no "yes".
+func (c *Conn) receiveNamed(ctl control) error {
+	if len(ctl.args) < 3 || len(ctl.payload) == 0 {
+		return ctl.malformed()
+	}
+	if ctl.args[2] != netKernel {
+		return nil
+	}
+	message, err := c.decode(ctl)
+	if err != nil {
+		return err
+	}
+	from, tag, request, ok := parseGenCall(message)
+	if !ok {
+		return nil
+	}
+	var answer etf.Term = etf.Tuple{etf.Atom("error"), etf.Atom("notsup")}
+	if _, ping := tagged(request, "is_auth"); ping {
+		answer = etf.Atom("yes")
+	}
+	return c.reply(etf.Tuple{int64(opSend), etf.Atom(""), from}, etf.Tuple{tag, answer})
+}
+
+// parseGenCall takes {'$gen_call', {From, Tag}, Request} apart.
+func parseGenCall(message etf.Term) (from etf.Pid, tag, request etf.Term, ok bool) {
+	call, ok := message.(etf.Tuple)
+	if !ok || len(call) != 3 || call[0] != etf.Term(etf.Atom("$gen_call")) {
+		return from, nil, nil, false
+	}
+	caller, ok := call[1].(etf.Tuple)
+	if !ok || len(caller) != 2 {
+		return from, nil, nil, false
+	}
+	from, ok = caller[0].(etf.Pid)
+	return from, caller[1], call[2], ok
+}
+
+func (c *Conn) decode(ctl control) (etf.Term, error) {
+	message, err := etf.Decode(ctl.payload, c.net.opts.Limits)
+	if err != nil {
+		return nil, faultf(KindProtocol, "message: %w", err)
+	}
+	return message, nil
+}
+
+// monitored answers monitors of processes that are not there. One on a process
+// that is needs no answer, since it ends with the connection.
 func (c *Conn) monitored(ctl control) error {
 	if len(ctl.args) < 3 {
 		return ctl.malformed()
 	}
 	from, to, ref := ctl.args[0], ctl.args[1], ctl.args[2]
-	if pid, ok := to.(etf.Pid); ok && pid == c.self {
+	if to == etf.Term(c.self) || to == netKernel {
 		return nil
 	}
 	return c.reply(etf.Tuple{int64(opMonitorExit), to, from, ref, etf.Atom("noproc")})
@@ -287,7 +337,7 @@ func (c *Conn) linked(ctl control) error {
 		return ctl.malformed()
 	}
 	from, to := ctl.args[0], ctl.args[1]
-	if pid, ok := to.(etf.Pid); ok && pid == c.self {
+	if to == etf.Term(c.self) {
 		return nil
 	}
 	return c.reply(etf.Tuple{int64(opExit), to, from, etf.Atom("noproc")})
@@ -311,10 +361,10 @@ func (c *Conn) refuseSpawn(ctl control) error {
 	return c.reply(etf.Tuple{int64(opSpawnReply), ctl.args[0], ctl.args[1], int64(0), etf.Atom("notsup")})
 }
 
-// reply sends a control message from the reading loop. It waits when the node
+// reply sends a message from the reading loop. It waits when the node
 // does not take the ones before, and then reads no more from it.
-func (c *Conn) reply(ctl etf.Tuple) error {
-	frame, err := appendFrame(nil, ctl)
+func (c *Conn) reply(ctl etf.Tuple, message ...etf.Term) error {
+	frame, err := appendFrame(nil, ctl, message...)
 	if err != nil {
 		return err
 	}
@@ -322,7 +372,7 @@ func (c *Conn) reply(ctl etf.Tuple) error {
 	case c.out <- outgoing{frame: frame}:
 		return nil
 	case <-c.done:
-		return c.failure
+		return c.over()
 	}
 }
 
