@@ -13,8 +13,10 @@ func AsString(t Term) (string, bool) {
 		return string(a), true
 	}
 	var s strings.Builder
-	ok := writeChars(&s, t, MaxDepth)
-	return s.String(), ok
+	if !writeChars(&s, t, MaxDepth) {
+		return "", false
+	}
+	return s.String(), true
 }
 
 func writeChars(s *strings.Builder, t Term, depth int) bool {

@@ -94,9 +94,9 @@ func (e *encoder) uint16(n uint16) { e.out = binary.BigEndian.AppendUint16(e.out
 func (e *encoder) uint32(n uint32) { e.out = binary.BigEndian.AppendUint32(e.out, n) }
 
 // size writes a count or length of four bytes.
-func (e *encoder) size(t Term, n int) error {
+func (e *encoder) size(n int) error {
 	if uint64(n) > math.MaxUint32 {
-		return fail(t, fmt.Errorf("%w: size %d", ErrLimit, n))
+		return &EncodeError{Type: "term", Err: fmt.Errorf("%w: size %d", ErrLimit, n)}
 	}
 	e.uint32(uint32(n))
 	return nil
@@ -169,7 +169,7 @@ func (e *encoder) big(n *big.Int) error {
 		e.out = append(e.out, tagSmallBig, byte(size))
 	} else {
 		e.out = append(e.out, tagLargeBig)
-		if err := e.size(n, size); err != nil {
+		if err := e.size(size); err != nil {
 			return err
 		}
 	}
@@ -196,7 +196,7 @@ func (e *encoder) float(f float64) error {
 
 func (e *encoder) binary(b []byte) error {
 	e.out = append(e.out, tagBinary)
-	if err := e.size(b, len(b)); err != nil {
+	if err := e.size(len(b)); err != nil {
 		return err
 	}
 	e.out = append(e.out, b...)
@@ -208,7 +208,7 @@ func (e *encoder) bitString(b BitString) error {
 		return fail(b, fmt.Errorf("%w: %d bits used in the last of %d bytes", ErrMalformed, b.Bits, len(b.Bytes)))
 	}
 	e.out = append(e.out, tagBitBinary)
-	if err := e.size(b, len(b.Bytes)); err != nil {
+	if err := e.size(len(b.Bytes)); err != nil {
 		return err
 	}
 	e.out = append(e.out, b.Bits)

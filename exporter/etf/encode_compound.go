@@ -25,7 +25,7 @@ func (e *encoder) all(terms ...Term) error {
 func (e *encoder) list(l []Term, tail Term) error {
 	if len(l) > 0 {
 		e.out = append(e.out, tagList)
-		if err := e.size(List(l), len(l)); err != nil {
+		if err := e.size(len(l)); err != nil {
 			return err
 		}
 		if err := e.all(l...); err != nil {
@@ -51,7 +51,7 @@ func (e *encoder) tuple(t Tuple) error {
 		e.out = append(e.out, tagSmallTuple, byte(len(t)))
 	} else {
 		e.out = append(e.out, tagLargeTuple)
-		if err := e.size(t, len(t)); err != nil {
+		if err := e.size(len(t)); err != nil {
 			return err
 		}
 	}
@@ -60,7 +60,7 @@ func (e *encoder) tuple(t Tuple) error {
 
 func (e *encoder) mapping(m Map) error {
 	e.out = append(e.out, tagMap)
-	if err := e.size(m, len(m)); err != nil {
+	if err := e.size(len(m)); err != nil {
 		return err
 	}
 	for _, p := range m {

@@ -9,14 +9,20 @@ import (
 
 // Equal is Erlang's =:=. 1 and 1.0 differ, and so do 0.0 and -0.0 (as since
 // release 27); a String is equal to the list of the same integers, and the
-// order of maps does not matter. The Go types that only [Append] takes are
-// equal to what they are written as. Terms nested deeper than MaxDepth, and
-// what is no Term, are equal to nothing.
+// order of maps does not matter. Funs are equal when their bytes are, of which
+// a node may write several for one fun. The Go types that only [Append] takes
+// are equal to what they are written as. Terms nested deeper than MaxDepth,
+// and what is no Term, are equal to nothing.
 func Equal(a, b Term) bool { return equal(a, b, MaxDepth) }
 
 func equal(a, b Term, depth int) bool {
 	if depth < 0 {
 		return false
+	}
+	if a, ok := a.(String); ok {
+		if b, ok := b.(String); ok {
+			return bytes.Equal(a, b)
+		}
 	}
 	a, b = normal(a), normal(b)
 	switch a := a.(type) {

@@ -102,11 +102,11 @@ func (p *printer) compound(t Term) {
 func (p *printer) identifier(t Term) {
 	switch t := t.(type) {
 	case Pid:
-		p.write(fmt.Sprintf("<%s.%d.%d>", nodeName(t.Node), t.ID, t.Serial))
+		p.write(fmt.Sprintf("<%s.%d.%d>", unquoted(t.Node), t.ID, t.Serial))
 	case Port:
-		p.write(fmt.Sprintf("#Port<%s.%d>", nodeName(t.Node), t.ID))
+		p.write(fmt.Sprintf("#Port<%s.%d>", unquoted(t.Node), t.ID))
 	case Ref:
-		p.write("#Ref<" + nodeName(t.Node))
+		p.write("#Ref<" + unquoted(t.Node))
 		for _, id := range slices.Backward(t.IDs) {
 			p.write(fmt.Sprintf(".%d", id))
 		}
@@ -126,8 +126,8 @@ func (p *printer) identifier(t Term) {
 	}
 }
 
-// nodeName is a node's name without quotes, as it is known.
-func nodeName(a Atom) string {
+// unquoted is the name of a node or module as it is known.
+func unquoted(a Atom) string {
 	var p printer
 	p.escaped(string(a), '>')
 	return string(p.out)
@@ -145,7 +145,7 @@ func (f Fun) String() string {
 	if err != nil {
 		return "#Fun<>"
 	}
-	return fmt.Sprintf("#Fun<%s.%d.%d>", nodeName(h.module), h.index, h.unique)
+	return fmt.Sprintf("#Fun<%s.%d.%d>", unquoted(h.module), h.index, h.unique)
 }
 
 func (p *printer) atom(a Atom) {
@@ -228,7 +228,12 @@ func formatFloat(f float64) string {
 	if !scientific {
 		return mantissa
 	}
-	return mantissa + "e" + strings.TrimPrefix(exponent, "+")
+	// Go pads the exponent to two digits and signs it.
+	sign := ""
+	if exponent[0] == '-' {
+		sign = "-"
+	}
+	return mantissa + "e" + sign + strings.TrimLeft(exponent, "+-0")
 }
 
 func (p *printer) binary(b []byte) {

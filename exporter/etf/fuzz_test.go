@@ -12,8 +12,12 @@ import (
 // fuzzLimits are small, so that inputs which meet them are found.
 var fuzzLimits = Limits{Bytes: 1 << 16, Elements: 1 << 12, Depth: 64, Inflated: 1 << 16}
 
+// fuzzMemory is what fuzzLimits let a call allocate: 150 bytes an element, the
+// input and what it inflates to in a few copies, and zlib's own memory.
+const fuzzMemory = 150<<12 + 4<<16 + 4<<16 + 64<<10
+
 // FuzzDecode holds that no input makes the decoder fail otherwise than with a
-// DecodeError, and that a term that was read is written as itself.
+// DecodeError or take more memory than the limits allow, and that a term that was read is written as itself.
 func FuzzDecode(f *testing.F) {
 	for _, term := range terms() {
 		b, err := Append(nil, term)
@@ -28,7 +32,13 @@ func FuzzDecode(f *testing.F) {
 		f.Add(b[:min(len(b), 1000)])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		term, rest, err := DecodePrefix(b, fuzzLimits)
+		var rest []byte
+		read, cost := measured(func() (t Term, err error) {
+			t, rest, err = DecodePrefix(b, fuzzLimits)
+			return t, err
+		})
+		require.Less(t, cost.bytes, uint64(fuzzMemory))
+		term, err := read.value, read.err
 		if err != nil {
 			var decode *DecodeError
 			require.ErrorAs(t, err, &decode)

@@ -1,7 +1,7 @@
 package etf
 
 import (
-	"runtime"
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -47,23 +47,35 @@ func TestHostileDepth(t *testing.T) {
 	}
 }
 
-type outcome struct {
-	value Term
-	err   error
-}
-
-type cost struct {
-	bytes uint64 // allocated in all, freed since or not
-	time  time.Duration
-}
-
-func measured(f func() (Term, error)) (outcome, cost) {
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	start := time.Now()
-	t, err := f()
-	took := time.Since(start)
-	runtime.ReadMemStats(&after)
-	return outcome{t, err}, cost{after.TotalAlloc - before.TotalAlloc, took}
+// TestMemory holds what Limits say of the memory that a term takes. It is not
+// parallel, because it measures.
+func TestMemory(t *testing.T) {
+	const count = 1 << 16
+	for name, element := range map[string][]byte{
+		"integers":       wire(tagSmallBig, 7, 0, "1234567"),
+		"big integers":   wire(tagSmallBig, 9, 0, "123456789"),
+		"floats":         wire(tagNewFloat, "12345678"),
+		"tuples":         wire(tagSmallTuple, 0),
+		"binaries":       wire(tagBinary, uint32(1), 1),
+		"bit strings":    wire(tagBitBinary, uint32(1), 1, 1),
+		"improper lists": wire(tagList, uint32(1), tagNil, tagSmallInteger, 1),
+		"maps":           wire(tagMap, uint32(1), tagNil, tagNil),
+		"pids":           wire(tagNewPid, "w\x01a", uint32(1), uint32(1), uint32(1)),
+		"ports":          wire(tagNewPort, "w\x01a", uint32(1), uint32(1)),
+		"references":     wire(tagNewerReference, 0, 5, "w\x01a", make([]byte, 24)),
+		"exports":        wire(tagExport, "w\x01aw\x01b", tagSmallInteger, 1),
+		"lists of one":   wire(tagList, uint32(1), tagNil, tagNil),
+		"tails":          nil,
+	} {
+		var in []byte
+		if element != nil {
+			in = wire(tagLargeTuple, uint32(count), bytes.Repeat(element[1:], count))
+		} else {
+			in = append(wire(bytes.Repeat(wire(tagList, uint32(1), tagNil)[1:], count)), tagNil)
+		}
+		taken, cost := measured(func() (Term, error) { return Decode(in, Limits{}) })
+		require.NoError(t, taken.err)
+		require.Less(t, cost.bytes/count, uint64(150), name)
+		t.Logf("%s: %d bytes each", name, cost.bytes/count)
+	}
 }

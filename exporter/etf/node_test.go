@@ -134,7 +134,7 @@ func testNodeTable(t *testing.T, n *erltest.Node) {
 		t.Run(expr, func(t *testing.T) { exchange(t, n, expr, want) })
 	}
 	for _, f := range foreign() {
-		expr := fmt.Sprintf(`binary_to_term(base64:decode("%s"))`, base64.StdEncoding.EncodeToString(f.bytes))
+		expr := fmt.Sprintf("binary_to_term(%s)", erlangBytes(f.bytes))
 		t.Run(f.name, func(t *testing.T) { exchange(t, n, expr, f.want) })
 	}
 }
@@ -144,11 +144,9 @@ var quoted = regexp.MustCompile(`"([^"]*)"`)
 // exchange reads what the node writes in each of its encodings, and has the
 // node read what is written of that.
 func exchange(t *testing.T, n *erltest.Node, expr string, want Term) {
-	answer := quoted.FindAllStringSubmatch(n.Eval(t, "etf_peer:encode(begin "+expr+" end)"), -1)
-	require.GreaterOrEqual(t, len(answer), 6)
-	for _, encoding := range answer {
-		b, err := base64.StdEncoding.DecodeString(encoding[1])
-		require.NoError(t, err)
+	encodings := quotedBytes(t, n.Eval(t, "etf_peer:encode(begin "+expr+" end)"))
+	require.GreaterOrEqual(t, len(encodings), 6)
+	for _, b := range encodings {
 		term, err := Decode(b, Limits{})
 		require.NoError(t, err)
 		if want != nil {
@@ -156,8 +154,25 @@ func exchange(t *testing.T, n *erltest.Node, expr string, want Term) {
 		}
 		again, err := Append(nil, term)
 		require.NoError(t, err)
-		require.Equal(t, "true", n.Eval(t, fmt.Sprintf("etf_peer:same(%q)", base64.StdEncoding.EncodeToString(again))), Format(term))
+		require.Equal(t, "true", n.Eval(t, fmt.Sprintf("etf_peer:same(%s)", erlangBytes(again))), Format(term))
 	}
+}
+
+// erlangBytes is an expression for a binary.
+func erlangBytes(b []byte) string {
+	return fmt.Sprintf("base64:decode(%q)", base64.StdEncoding.EncodeToString(b))
+}
+
+// quotedBytes gives what an answer has in base64 between quotes.
+func quotedBytes(t *testing.T, answer string) [][]byte {
+	t.Helper()
+	var all [][]byte
+	for _, match := range quoted.FindAllStringSubmatch(answer, -1) {
+		b, err := base64.StdEncoding.DecodeString(match[1])
+		require.NoError(t, err)
+		all = append(all, b)
+	}
+	return all
 }
 
 // requireSame holds that terms are equal but for the bytes of funs, which a

@@ -18,8 +18,8 @@ encode(Term) ->
     [base64:encode_to_string(term_to_binary(Term, Options)) || Options <- options()].
 
 %% Whether these bytes are the term that encode/1 was called with.
-same(Base64) ->
-    identical(binary_to_term(base64:decode(Base64)), get(etf_peer)).
+same(Binary) ->
+    identical(binary_to_term(Binary), get(etf_peer)).
 
 %% =:= does not tell 0.0 from -0.0 before release 27.
 identical(A, B) ->
