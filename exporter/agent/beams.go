@@ -17,7 +17,7 @@ const mainModule = "erl_exporter_agent"
 
 // modules are all modules of the agent; the one that uses the others is last,
 // so that when it is there, all are.
-var modules = []string{"erl_exporter_os", "erl_exporter_collect", mainModule}
+var modules = []string{"erl_exporter_os", "erl_exporter_dist", "erl_exporter_collect", mainModule}
 
 // oldestOTP is the first release that the agent runs on.
 const oldestOTP = 23

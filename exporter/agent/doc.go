@@ -3,7 +3,7 @@
 //
 // # The monitored node comes first
 //
-// The agent is one process, erl_exporter_agent, and three modules. It watches
+// The agent is one process, erl_exporter_agent, and four modules. It watches
 // its owner and never links; it hibernates between messages; it measures itself
 // and leaves out what is costly when it passes its own limits (Limits). It
 // holds a lease (Options.Lease) that the session renews. When the connection

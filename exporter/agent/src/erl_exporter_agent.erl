@@ -20,7 +20,7 @@
 -define(PROTOCOL, 1).
 
 %% All modules of the agent, this one last: it is the last to be deleted.
--define(MODULES, [erl_exporter_os, erl_exporter_collect, ?MODULE]).
+-define(MODULES, [erl_exporter_os, erl_exporter_dist, erl_exporter_collect, ?MODULE]).
 
 %% How long the counters behind the agent's limits run before they start again.
 -define(WINDOW_MS, 60000).

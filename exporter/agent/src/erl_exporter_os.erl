@@ -2,7 +2,7 @@
 %%% is: what /proc tells on Linux, and what Erlang itself knows elsewhere.
 -module(erl_exporter_os).
 
--export([process/1]).
+-export([read/1]).
 
 %% The kernel counts a process's time in ticks of USER_HZ, which is 100 a
 %% second on every architecture that Erlang runs on.
@@ -17,7 +17,7 @@
 
 %% Files are read past the file server, which may be busy. Where there is no
 %% /proc, only what Erlang itself knows is answered.
-process(Memo) ->
+read(Memo) ->
     case prim_file:read_file("/proc/self/stat") of
         {ok, Stat} ->
             [UserTicks, SystemTicks, _, _, _, _, Threads, _, Started, Virtual, Pages | _] =
