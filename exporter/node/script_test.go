@@ -58,7 +58,7 @@ func (s *script) attach(ctx context.Context, t agent.Target) (node.Session, erro
 	if err := s.failures[t.Node]; err != nil {
 		return nil, err
 	}
-	x := &session{script: s, info: s.info[t.Node], done: make(chan struct{})}
+	x := &session{info: s.info[t.Node], done: make(chan struct{})}
 	s.sessions[t.Node] = append(s.sessions[t.Node], x)
 	return x, nil
 }
@@ -112,14 +112,14 @@ func (s *script) attempted(name string) int {
 }
 
 type session struct {
-	script   *script
-	info     agent.NodeInfo
-	done     chan struct{}
-	detaches time.Duration // how long Detach takes
+	info agent.NodeInfo
+	done chan struct{}
 
 	mu       sync.Mutex
+	detaches time.Duration // how long Detach takes
 	err      error
 	detached bool
+	givenUp  bool // Detach was given no more time
 	asked    []snapshot.Request
 	answer   func(context.Context, snapshot.Request) (*snapshot.Snapshot, error)
 }
@@ -155,11 +155,16 @@ func (s *session) Err() error {
 }
 
 func (s *session) Detach(ctx context.Context) error {
+	s.mu.Lock()
 	timer := time.NewTimer(s.detaches)
+	s.mu.Unlock()
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.givenUp = true
 		return ctx.Err()
 	}
 	s.stop(errors.New("detached"), true)
