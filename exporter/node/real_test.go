@@ -2,10 +2,12 @@ package node_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,13 +30,17 @@ const patience = 45 * time.Second
 // realFleet is a Fleet on real nodes: the real network, agent and database.
 type realFleet struct {
 	*node.Fleet
+	name string // of the exporter, as nodes see it
 	stop func()
 }
+
+var fleets atomic.Int32
 
 func startReal(t *testing.T, database string, groups map[string]node.Group) *realFleet {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	network, err := dist.New(dist.Options{Name: "fleet_" + strings.ToLower(t.Name()) + "@127.0.0.1", Logger: logger})
+	name := fmt.Sprintf("fleet%d@127.0.0.1", fleets.Add(1))
+	network, err := dist.New(dist.Options{Name: name, Logger: logger})
 	require.NoError(t, err)
 	attacher, err := agent.New(agent.Options{Network: network, Logger: logger})
 	require.NoError(t, err)
@@ -56,7 +62,7 @@ func startReal(t *testing.T, database string, groups map[string]node.Group) *rea
 	stopNetwork := background(t, network.Run)
 	stopFleet := background(t, f.Run)
 	require.Eventually(t, f.Ready, patience, time.Millisecond)
-	return &realFleet{f, func() {
+	return &realFleet{f, name, func() {
 		stopFleet()
 		stopNetwork()
 		require.NoError(t, s.Close())
@@ -176,6 +182,27 @@ func TestRealSuspension(t *testing.T) {
 	require.NoError(t, f.Remove(t.Context(), n.Name))
 	require.Equal(t, "0", agents(t, n))
 	f.stop()
+}
+
+// TestRealOwner has two exporters that want the same node.
+func TestRealOwner(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	groups := map[string]node.Group{group: {Name: group, Cookie: n.Cookie}}
+	first := startReal(t, "sqlite://:memory:", groups)
+	first.SetTargets(foundByTest(n))
+	first.await(t, n.Name, node.Up)
+
+	second := startReal(t, "sqlite://:memory:", groups)
+	second.SetTargets(foundByTest(n))
+	s := second.await(t, n.Name, node.Refused)
+	require.Equal(t, "owned", s.LastErrorKind)
+	require.Contains(t, s.LastError, first.name)
+	readable(t, first, n)
+
+	first.stop()
+	second.await(t, n.Name, node.Up)
+	second.stop()
 }
 
 // readable takes a reading that only a real node can give.
