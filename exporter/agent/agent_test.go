@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,11 +15,10 @@ import (
 	"github.com/erlops/erlops/internal/erltest"
 )
 
-// exporter is an Attacher with a network of its own.
-func exporter(t testing.TB, name string, o agent.Options) *agent.Attacher {
+// startNetwork runs a network of its own until the test ends.
+func startNetwork(t testing.TB, name string) *dist.Network {
 	t.Helper()
-	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	network, err := dist.New(dist.Options{Name: name, Logger: logger})
+	network, err := dist.New(dist.Options{Name: name, Logger: logger(t)})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -27,7 +27,17 @@ func exporter(t testing.TB, name string, o agent.Options) *agent.Attacher {
 		cancel()
 		require.NoError(t, <-ended)
 	})
-	o.Network, o.Logger = network, logger
+	return network
+}
+
+func logger(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// exporter is an Attacher with a network of its own.
+func exporter(t testing.TB, name string, o agent.Options) *agent.Attacher {
+	t.Helper()
+	o.Network, o.Logger = startNetwork(t, name), logger(t)
 	a, err := agent.New(o)
 	require.NoError(t, err)
 	return a
@@ -62,4 +72,12 @@ func TestSnapshot(t *testing.T) {
 		t.Logf("%+v", c)
 	}
 	require.NoError(t, session.Detach(deadline(t)))
+}
+
+// collector gives a collector's outcome.
+func collector(t testing.TB, all *snapshot.Snapshot, name string) snapshot.Collector {
+	t.Helper()
+	i := slices.IndexFunc(all.Collectors, func(c snapshot.Collector) bool { return c.Name == name })
+	require.GreaterOrEqual(t, i, 0, "no collector %s", name)
+	return all.Collectors[i]
 }

@@ -37,6 +37,8 @@ type Session struct {
 	log       *slog.Logger
 	decoder   *decoder // used by listen only
 
+	stopRenewing chan struct{}
+
 	left     chan struct{} // closed when the agent has gone, or cannot be heard
 	done     chan struct{}
 	finished sync.Once
@@ -79,19 +81,20 @@ type Cost struct {
 
 func newSession(conn *dist.Conn, pid etf.Pid, down etf.Ref, h hello, settings Settings, o Options) *Session {
 	return &Session{
-		conn:       conn,
-		pid:        pid,
-		down:       down,
-		info:       h.info,
-		schema:     h.schema,
-		settings:   settings,
-		renew:      o.Renew,
-		msaccOurs:  h.msaccOurs,
-		log:        o.Logger.With("node", conn.Node()),
-		decoder:    newDecoder(h),
-		left:       make(chan struct{}),
-		done:       make(chan struct{}),
-		unanswered: make(map[int64]*question),
+		conn:         conn,
+		pid:          pid,
+		down:         down,
+		info:         h.info,
+		schema:       h.schema,
+		settings:     settings,
+		renew:        o.Renew,
+		msaccOurs:    h.msaccOurs,
+		log:          o.Logger.With("node", conn.Node()),
+		decoder:      newDecoder(h),
+		stopRenewing: make(chan struct{}),
+		left:         make(chan struct{}),
+		done:         make(chan struct{}),
+		unanswered:   make(map[int64]*question),
 	}
 }
 
@@ -246,6 +249,8 @@ func (s *Session) keepLease() {
 		_ = s.conn.Send(ctx, s.pid, etf.Tuple{s.conn.Self(), etf.Atom("renew"), int64(eventCredit)})
 		select {
 		case <-ticker.C:
+		case <-s.stopRenewing:
+			return
 		case <-s.done:
 			return
 		}

@@ -1,0 +1,225 @@
+package agent_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/exporter/agent"
+	"github.com/erlops/erlops/exporter/dist"
+	"github.com/erlops/erlops/exporter/snapshot"
+	"github.com/erlops/erlops/internal/erltest"
+)
+
+// nodeState is all that an agent could leave behind on a node. A flag of
+// microstate accounting shows in whether the counters move.
+const nodeState = `
+	[{processes, lists:sort(erlang:processes())},
+	 {names, lists:sort(erlang:registered())},
+	 {modules, lists:sort(code:all_loaded())},
+	 {old_code, [M || {M, _} <- code:all_loaded(), erlang:check_old_code(M)]},
+	 {handlers, lists:sort([maps:remove(config, H) || H <- logger:get_handler_config()])},
+	 {primary, logger:get_primary_config()},
+	 {module_levels, logger:get_module_level()},
+	 {tables, length(ets:all())},
+	 {monitors, [P || P <- erlang:processes(), {monitored_by, By} <- [process_info(P, monitored_by)],
+		B <- By, is_pid(B), node(B) =/= node()]},
+	 {msacc, lists:sort(erlang:statistics(microstate_accounting)) =/= lists:sort(erlang:statistics(microstate_accounting))},
+	 {wall_time, erlang:statistics(scheduler_wall_time) =/= undefined},
+	 {system_monitor, erlang:system_monitor()},
+	 {nodes, nodes(connected)}]`
+
+// nodeDiff gives what of the state is not as it was when it was put away.
+const nodeDiff = `[if is_list(Was), is_list(Is) -> {What, gone, Was -- Is, new, Is -- Was};
+		true -> {What, was, Was, is, Is} end
+	|| {{What, Was}, {What, Is}} <- lists:zip(get(state), ` + nodeState + `), Was =/= Is]`
+
+// remember puts the state of a node away to which nobody is attached. The
+// first connection ever makes the node load modules of its own, and so does
+// reading the state.
+func remember(t *testing.T, n *erltest.Node) {
+	t.Helper()
+	network := startNetwork(t, "stranger@localhost")
+	conn, err := network.Dial(deadline(t), dist.Target{Node: n.Name, Cookie: n.Cookie, Address: n.Address()})
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	require.Eventually(t, func() bool { return n.Eval(t, "nodes(connected)") == "[]" }, 5*time.Second, 5*time.Millisecond)
+	n.Eval(t, "put(state, "+nodeState+"), "+nodeDiff)
+	n.Eval(t, "put(state, "+nodeState+"), ok")
+	require.Equal(t, "[]", n.Eval(t, nodeDiff), "the node is not at rest")
+}
+
+// requireAsBefore waits until the node is as it was.
+func requireAsBefore(t *testing.T, n *erltest.Node, within time.Duration) {
+	t.Helper()
+	var diff string
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if diff = n.Eval(t, nodeDiff); diff == "[]" {
+			return
+		}
+	}
+	require.Fail(t, "the node is not as it was before", diff)
+}
+
+func read(t testing.TB, s *agent.Session) *snapshot.Snapshot {
+	t.Helper()
+	all, err := s.Snapshot(deadline(t), snapshot.Request{})
+	require.NoError(t, err)
+	return all
+}
+
+func TestDetachLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for _, found := range []string{"false", "true"} {
+		t.Run("msacc "+found, func(t *testing.T) {
+			t.Parallel()
+			n := erltest.Start(t, erltest.Options{})
+			n.Eval(t, "erlang:system_flag(microstate_accounting, "+found+")")
+			remember(t, n)
+			s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{MSAcc: agent.MSAccOn})
+			require.Empty(t, collector(t, read(t, s), snapshot.MSAcc).Missing)
+			require.Contains(t, n.Eval(t, nodeDiff), "erl_exporter_agent", "the state does not show an agent")
+			require.NoError(t, s.Detach(deadline(t)))
+			require.ErrorIs(t, s.Err(), agent.ErrDetached)
+			requireAsBefore(t, n, 5*time.Second)
+		})
+	}
+}
+
+// TestConnectionBreaks is what happens when the exporter is killed: its side
+// of the connection closes without a word.
+func TestConnectionBreaks(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	remember(t, n)
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{MSAcc: agent.MSAccOn})
+	read(t, s)
+	s.Sever()
+	requireAsBefore(t, n, 5*time.Second)
+	<-s.Done()
+	require.ErrorIs(t, s.Err(), dist.ErrClosed)
+}
+
+// TestLeaseRunsOut is what happens when the exporter is stopped: the
+// connection lives and nobody renews.
+func TestLeaseRunsOut(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	remember(t, n)
+	a := exporter(t, "erl_exporter@localhost", agent.Options{Lease: time.Second, Renew: 900 * time.Millisecond})
+	s := attach(t, a, n, agent.Settings{MSAcc: agent.MSAccOn})
+	read(t, s)
+	s.StopRenewing()
+	// The agent says why it goes, which ends the session and its connection.
+	select {
+	case <-s.Done():
+	case <-time.After(7 * time.Second):
+		t.Fatal("the agent has not left")
+	}
+	lost, ok := s.Err().(*agent.LostError) //nolint:errorlint // it is not wrapped
+	require.True(t, ok, "%v", s.Err())
+	require.Contains(t, lost.Error(), "lease")
+	requireAsBefore(t, n, 5*time.Second)
+}
+
+func TestNodeGoes(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
+	n.Kill()
+	<-s.Done()
+	require.ErrorIs(t, s.Err(), dist.ErrClosed)
+	_, err := s.Snapshot(deadline(t), snapshot.Request{})
+	require.ErrorIs(t, err, dist.ErrClosed)
+	require.NoError(t, s.Detach(deadline(t)), "detaching from a node that is gone")
+}
+
+func TestAgentIsKilled(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	remember(t, n)
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{MSAcc: agent.MSAccOn})
+	n.Eval(t, "exit(whereis(erl_exporter_agent), kill)")
+	<-s.Done()
+	require.ErrorContains(t, s.Err(), "killed")
+	requireAsBefore(t, n, 5*time.Second)
+}
+
+// TestAgentIsShutDown ends the agent from the node's side in a way that it can
+// answer.
+func TestAgentIsShutDown(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	remember(t, n)
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{MSAcc: agent.MSAccOn})
+	n.Eval(t, "exit(whereis(erl_exporter_agent), shutdown)")
+	<-s.Done()
+	require.ErrorContains(t, s.Err(), "shutdown")
+	requireAsBefore(t, n, 5*time.Second)
+}
+
+func TestAttachingAgainAddsNothing(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{Args: []string{"-mode", "embedded"}})
+	a := exporter(t, "erl_exporter@localhost", agent.Options{})
+	round := func() {
+		s := attach(t, a, n, agent.Settings{MSAcc: agent.MSAccOn})
+		read(t, s)
+		require.NoError(t, s.Detach(deadline(t)))
+	}
+	round()
+	remember(t, n)
+	const atoms = "erlang:system_info(atom_count)"
+	known := n.Eval(t, atoms)
+	for range rounds {
+		round()
+	}
+	requireAsBefore(t, n, 5*time.Second)
+	require.Equal(t, known, n.Eval(t, atoms), "atoms after %d attachments", rounds)
+}
+
+func TestSecondExporterIsRefused(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	first := attach(t, exporter(t, "first@localhost", agent.Options{}), n, agent.Settings{})
+	second := exporter(t, "second@localhost", agent.Options{})
+	_, err := second.Attach(deadline(t), target(n, agent.Settings{}))
+	owned, ok := err.(*agent.OwnedError) //nolint:errorlint // it is not wrapped
+	require.True(t, ok, "%v", err)
+	require.Equal(t, "first@localhost", owned.Owner)
+	require.Contains(t, err.Error(), n.Name)
+	read(t, first)
+
+	require.NoError(t, first.Detach(deadline(t)))
+	s := attach(t, second, n, agent.Settings{})
+	read(t, s)
+	require.NoError(t, s.Detach(deadline(t)))
+}
+
+// TestOlderAgentIsReplaced attaches to a node on which an agent of another
+// protocol version runs for an owner of the same name.
+func TestOlderAgentIsReplaced(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	n.Eval(t, `spawn(fun() ->
+		register(erl_exporter_agent, self()),
+		receive {handover, Pid} when node(Pid) =:= 'erl_exporter@localhost' -> ok end
+	end), ok`)
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
+	read(t, s)
+	require.NoError(t, s.Detach(deadline(t)))
+}
+
+// TestSilentAgentBlocks attaches to a node on which something holds the
+// agent's name and does not answer.
+func TestSilentAgentBlocks(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	n.Eval(t, "register(erl_exporter_agent, self())")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err := exporter(t, "erl_exporter@localhost", agent.Options{}).Attach(ctx, target(n, agent.Settings{}))
+	require.ErrorContains(t, err, "did not answer")
+}

@@ -1,0 +1,6 @@
+//go:build !e2e
+
+package agent_test
+
+// rounds is how often TestAttachingAgainAddsNothing attaches.
+const rounds = 50
