@@ -34,7 +34,7 @@ help: ## list the commands
 	printf '\ncaches are in %s; ERLOPS_CACHE says otherwise\n' '$(ERLOPS_CACHE)'
 
 .PHONY: run
-run: build ## start three demo nodes and the exporter attached to them, until Ctrl-C
+run: setup build ## start three demo nodes and the exporter attached to them, until Ctrl-C
 	@go build -o bin/demo ./internal/demo
 	exec bin/demo -exporter bin/erl-exporter
 
@@ -63,8 +63,8 @@ generate: check-go ## write the generated Go files and documents anew
 	@go generate ./...
 
 .PHONY: agents
-agents: check-go setup ## compile the agent's Erlang sources into the beams that the exporter carries
-	@scripts/agents.sh
+agents: setup ## compile the agent's Erlang sources into the beams that the exporter carries
+	@exporter/agent/build.sh
 
 .PHONY: build
 build: check-go ## static, reproducible programs in bin/

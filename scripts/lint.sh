@@ -59,7 +59,7 @@ check_generated() {
 
 check_scripts() {
   install_packages shellcheck
-  shellcheck -x .ci/run scripts/*.sh
+  git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck -x
 }
 
 check golangci-lint "${GOLANGCI_LINT:?is set by make lint}" run ./...

@@ -72,7 +72,7 @@ func skipOrFail(t testing.TB, err error) {
 func newEPMD(dir string) (*EPMD, error) {
 	var lastErr error
 	for range 5 {
-		port, err := freePort()
+		port, err := proc.FreePort()
 		if err != nil {
 			return nil, err
 		}
@@ -158,21 +158,10 @@ func (e *EPMD) Names() (map[string]int, error) {
 	return names, nil
 }
 
-// freePort returns a port that nobody listens on right now.
-func freePort() (int, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // FreePort returns a loopback port that nobody listens on right now.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	port, err := freePort()
+	port, err := proc.FreePort()
 	require.NoError(t, err)
 	return port
 }

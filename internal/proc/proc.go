@@ -7,10 +7,12 @@ package proc
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -200,4 +202,16 @@ func Await(limit time.Duration, ok func() bool) error {
 		}
 	}
 	return nil
+}
+
+// FreePort returns a port of the loopback address that nobody listens on. It
+// stays free only as long as nobody else takes it.
+func FreePort() (int, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
