@@ -149,8 +149,18 @@ func TestRealNodes(t *testing.T) {
 	require.Eventually(t, func() bool { return agents(t, n) == "0" }, patience, 20*time.Millisecond)
 
 	// The right cookie mends the refused node without a restart.
-	f.Apply(map[string]node.Group{group: {Name: group, Cookie: "another"}})
+	mended := node.Group{Name: group, Cookie: "another"}
+	f.Apply(map[string]node.Group{group: mended})
 	f.await(t, refused.Name, node.Up)
+	readable(t, f, refused)
+
+	// New settings need a new agent.
+	mended.Settings.AllocatorsPerInstance = true
+	f.Apply(map[string]node.Group{group: mended})
+	require.Eventually(t, func() bool {
+		s, _ := f.Node(refused.Name)
+		return s.State == node.Up && s.Reconnects == 1
+	}, patience, 10*time.Millisecond)
 	readable(t, f, refused)
 	f.stop()
 	require.Equal(t, "0", agents(t, refused))
