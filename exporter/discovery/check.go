@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/config"
@@ -61,9 +63,14 @@ func (c *checker) check(g Group) {
 	for _, t := range []struct {
 		path string
 		template
-	}{{"node", template(g.Node)}, {"address", template(g.Address)}, {"epmd", template(g.EPMD)}} {
+	}{{"node", template(g.Node)}, {"address", template(g.Address)}} {
 		if err := t.check(); err != nil {
 			c.add(t.path, "%v", err)
+		}
+	}
+	if g.EPMD != "" {
+		if _, err := EPMDAddress(g.EPMD, ""); err != nil {
+			c.add("epmd", "%v", err)
 		}
 	}
 	for i, r := range g.Relabel {
@@ -101,7 +108,7 @@ func (c *checker) checkMechanisms(sd SDConfigs) {
 		path := fmt.Sprintf("epmd_sd_configs[%d]", i)
 		interval(path, e.RefreshInterval)
 		for k, host := range e.Hosts {
-			if _, err := epmdAddress(host); err != nil {
+			if err := checkEPMDHost(host); err != nil {
 				c.add(fmt.Sprintf("%s.hosts[%d]", path, k), "%v", err)
 			}
 		}
@@ -147,7 +154,19 @@ func secretFiles(h config.HTTPClientConfig) []namedFile {
 		files = append(files, namedFile{"authorization.credentials_file", h.Authorization.CredentialsFile})
 	}
 	if h.OAuth2 != nil {
-		files = append(files, namedFile{"oauth2.client_secret_file", h.OAuth2.ClientSecretFile})
+		files = append(files,
+			namedFile{"oauth2.client_secret_file", h.OAuth2.ClientSecretFile},
+			namedFile{"oauth2.client_certificate_key_file", h.OAuth2.ClientCertificateKeyFile},
+			namedFile{"oauth2.tls_config.ca_file", h.OAuth2.TLSConfig.CAFile},
+			namedFile{"oauth2.tls_config.cert_file", h.OAuth2.TLSConfig.CertFile},
+			namedFile{"oauth2.tls_config.key_file", h.OAuth2.TLSConfig.KeyFile})
+	}
+	if h.HTTPHeaders != nil {
+		for _, name := range slices.Sorted(maps.Keys(h.HTTPHeaders.Headers)) {
+			for i, f := range h.HTTPHeaders.Headers[name].Files {
+				files = append(files, namedFile{fmt.Sprintf("http_headers.%s.files[%d]", name, i), f})
+			}
+		}
 	}
 	return files
 }

@@ -14,11 +14,11 @@
 //     through the group's node template.
 //   - __erlang_address__ is host:port of the node's distribution listener, for
 //     nodes that are reached without epmd (group default: address template).
-//   - __erlang_epmd__ is host or host:port of the epmd that knows the node
-//     (group default: epmd template; else port 4369 of the node's host).
+//   - __erlang_epmd__ is host, host:port or :port of the epmd that knows the
+//     node (group default: epmd; else port 4369 of the node's own host).
 //
 // Labels that begin with "__" are then dropped; the rest, for example family,
-// stays with the target.
+// stays with the target, unless Prometheus 2 would refuse its name.
 package discovery
 
 import (
@@ -100,8 +100,8 @@ type Group struct {
 	// Address is the template of host:port of the distribution listener, for
 	// nodes without epmd. Empty: epmd is asked.
 	Address string
-	// EPMD is the template of host or host:port of the nodes' epmd. Empty: port
-	// 4369 of each node's host.
+	// EPMD is host, host:port, or :port of each node's own host, of the epmd that
+	// knows the nodes. Empty: port 4369 of each node's own host.
 	EPMD    string
 	SD      SDConfigs
 	Relabel []*RelabelConfig

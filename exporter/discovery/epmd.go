@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"regexp/syntax"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +48,12 @@ func (p *Pattern) UnmarshalYAML(unmarshal func(any) error) error {
 }
 
 func (p Pattern) compile() (relabel.Regexp, error) {
+	// Parsed by itself first: an error of the anchored one would quote the
+	// anchors.
+	_, err := syntax.Parse(string(p), syntax.Perl)
+	if err != nil {
+		return relabel.Regexp{}, fmt.Errorf("bad pattern: %w", err)
+	}
 	re, err := relabel.NewRegexp(string(p))
 	if err != nil {
 		return re, fmt.Errorf("bad pattern %q: %w", string(p), err)
@@ -174,7 +182,7 @@ func (d *epmdDiscoverer) refresh(ctx context.Context) ([]*targetgroup.Group, err
 }
 
 func (d *epmdDiscoverer) ask(ctx context.Context, host string) (*targetgroup.Group, error) {
-	addr, err := epmdAddress(host)
+	addr, err := EPMDAddress(host, "")
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +211,15 @@ func (d *epmdDiscoverer) ask(ctx context.Context, host string) (*targetgroup.Gro
 		}
 	}
 	return g, nil
+}
+
+// checkEPMDHost returns an error unless host is host or host:port.
+func checkEPMDHost(host string) error {
+	addr, err := EPMDAddress(host, "")
+	if err != nil || strings.HasPrefix(addr, ":") {
+		return fmt.Errorf("impossible epmd address %q: must be host or host:port", host)
+	}
+	return nil
 }
 
 func (d *epmdDiscoverer) wanted(name string) bool {

@@ -97,5 +97,5 @@ func TestPattern(t *testing.T) {
 		*v.(*string) = "a("
 		return nil
 	})
-	require.EqualError(t, err, "bad pattern \"a(\": error parsing regexp: missing closing ): `^(?s:a()$`")
+	require.EqualError(t, err, "bad pattern: error parsing regexp: missing closing ): `a(`")
 }

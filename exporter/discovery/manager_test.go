@@ -368,7 +368,7 @@ func TestCheck(t *testing.T) {
 	oauth.HTTPClientConfig.OAuth2 = &config.OAuth2{ClientSecretFile: secret}
 	badRule := replace("a", "b", "not a label", "c")
 	problems := Check([]Group{
-		{Name: "g", Node: "{{nope}}@{{host}}", Address: "{{host", EPMD: "{{label.}}", SD: SDConfigs{Static: static("not reported with a broken template")}},
+		{Name: "g", Node: "{{nope}}@{{host}}", Address: "{{host", EPMD: "h:x", SD: SDConfigs{Static: static("not reported with a broken template")}},
 		{Name: "g", Relabel: []*RelabelConfig{badRule}},
 		{SD: SDConfigs{
 			File: []*FileConfig{{Files: []string{"a.yml"}}},
@@ -386,7 +386,7 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, []string{
 		`0 node: unknown variable {{nope}} in "{{nope}}@{{host}}": must be one of {{host}}, {{port}}, {{address}}, {{label.NAME}}`,
 		`0 address: unbalanced {{ or }} in "{{host"`,
-		`0 epmd: unknown variable {{label.}} in "{{label.}}": must be one of {{host}}, {{port}}, {{address}}, {{label.NAME}}`,
+		`0 epmd: impossible epmd address "h:x": must be host, host:port or :port`,
 		`1 name: the name "g" is taken by targets[0]`,
 		`1 relabel_configs[0]: "not a label" is invalid 'target_label' for replace action`,
 		`2 name: must not be empty`,
@@ -398,7 +398,7 @@ func TestCheck(t *testing.T) {
 		`2 http_sd_configs[2].authorization.credentials_file: open DIR: not a regular file`,
 		`2 http_sd_configs[3].oauth2.client_secret_file: open NONE: no such file or directory`,
 		`2 epmd_sd_configs[0].refresh_interval: must be more than 0`,
-		`2 epmd_sd_configs[0].hosts[1]: impossible epmd address: "not ok:4369" is not host:port: impossible host "not ok"`,
+		`2 epmd_sd_configs[0].hosts[1]: impossible epmd address "not ok": must be host or host:port`,
 		`3 static_configs[0].targets[1]: "b" is not a node name (name@host), and the group has no node template such as "rabbit@{{host}}"`,
 		`3 static_configs[0].targets[2]: duplicate target "a@h": already in targets[3].static_configs[0].targets[0]`,
 		`4 static_configs[0].targets[0]: duplicate target "a@h": already in targets[3].static_configs[0].targets[0]`,

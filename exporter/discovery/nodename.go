@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -62,7 +63,8 @@ func checkHostPort(s string) error {
 	if err != nil || host == "" {
 		return fmt.Errorf("%q is not host:port", s)
 	}
-	if strings.ContainsAny(host, " \t\r\n@/") {
+	ip, _, _ := strings.Cut(host, "%")
+	if strings.ContainsAny(host, " \t\r\n@/") || strings.Contains(host, ":") && net.ParseIP(ip) == nil {
 		return fmt.Errorf("%q is not host:port: impossible host %q", s, host)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -74,16 +76,22 @@ func checkHostPort(s string) error {
 // epmdPort is where an epmd listens unless told otherwise (ERL_EPMD_PORT).
 const epmdPort = "4369"
 
-// epmdAddress returns s (host or host:port) as host:port.
-func epmdAddress(s string) (string, error) {
-	addr := s
+// EPMDAddress returns host:port of the epmd that s stands for: host, host:port,
+// or :port for that port on the host of the node, name@host. With an empty node
+// a missing host stays missing.
+func EPMDAddress(s, node string) (string, error) {
+	host, port := s, epmdPort
 	if ip := net.ParseIP(strings.Trim(s, "[]")); ip != nil {
-		addr = net.JoinHostPort(ip.String(), epmdPort)
-	} else if !strings.Contains(s, ":") {
-		addr = net.JoinHostPort(s, epmdPort)
+		host = ip.String()
+	} else if h, p, err := net.SplitHostPort(s); err == nil {
+		host, port = h, p
 	}
-	if err := checkHostPort(addr); err != nil {
-		return "", fmt.Errorf("impossible epmd address: %w", err)
+	if host == "" {
+		_, host, _ = strings.Cut(node, "@")
 	}
-	return addr, nil
+	// Without a node, a stand-in for the host lets the port be checked.
+	if err := checkHostPort(net.JoinHostPort(cmp.Or(host, "localhost"), port)); err != nil || s == "" {
+		return "", fmt.Errorf("impossible epmd address %q: must be host, host:port or :port", s)
+	}
+	return net.JoinHostPort(host, port), nil
 }

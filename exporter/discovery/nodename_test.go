@@ -52,12 +52,12 @@ func TestEPMDAddress(t *testing.T) {
 		"mq1:epmd":     "",
 		"mq1:70000":    "",
 		"a@mq1":        "",
-		":4369":        "",
+		":4370":        "own:4370",
 		"":             "",
 		"mq1:4369:4":   "",
 		"http://mq1:1": "",
 	} {
-		got, err := epmdAddress(in)
+		got, err := EPMDAddress(in, "a@own")
 		if want == "" {
 			require.Error(t, err, in)
 			continue
@@ -65,4 +65,14 @@ func TestEPMDAddress(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
+}
+
+func TestEPMDAddressWithoutNode(t *testing.T) {
+	t.Parallel()
+	got, err := EPMDAddress(":4370", "")
+	require.NoError(t, err)
+	require.Equal(t, ":4370", got)
+	_, err = EPMDAddress(":x", "")
+	require.EqualError(t, err, `impossible epmd address ":x": must be host, host:port or :port`)
+	require.Error(t, checkEPMDHost(":4369"))
 }

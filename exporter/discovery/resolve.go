@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,14 +17,15 @@ import (
 // resolver turns the label sets that the mechanisms of one group deliver into
 // targets. It does not change and may be used concurrently.
 type resolver struct {
-	group               string
-	node, address, epmd template
-	relabel             []*relabel.Config
+	group         string
+	node, address template
+	epmd          string
+	relabel       []*relabel.Config
 }
 
 // newResolver copies what it needs of g, which must have passed Check.
 func newResolver(g Group) *resolver {
-	r := &resolver{group: g.Name, node: template(g.Node), address: template(g.Address), epmd: template(g.EPMD)}
+	r := &resolver{group: g.Name, node: template(g.Node), address: template(g.Address), epmd: g.EPMD}
 	for _, c := range g.Relabel {
 		rule := *c
 		// Labels reach pages that Prometheus 2 reads too, so names are held to
@@ -73,18 +75,19 @@ func (r *resolver) reach(t *Target, label func(string) string) (err error) {
 	if address == "" {
 		address = t.Node
 	}
-	if t.Address, err = labelOr(AddressLabel, r.address, address, label); err != nil {
-		return err
+	if t.Address = label(AddressLabel); t.Address == "" {
+		if t.Address, err = r.address.expand(address, label); err != nil {
+			return err
+		}
 	}
 	if t.Address != "" {
 		if err := checkHostPort(t.Address); err != nil {
 			return fmt.Errorf("impossible distribution address: %w", err)
 		}
 	}
-	if t.EPMD, err = labelOr(EPMDLabel, r.epmd, address, label); err != nil || t.EPMD == "" {
-		return err
+	if epmd := cmp.Or(label(EPMDLabel), r.epmd); epmd != "" {
+		t.EPMD, err = EPMDAddress(epmd, t.Node)
 	}
-	t.EPMD, err = epmdAddress(t.EPMD)
 	return err
 }
 
@@ -102,13 +105,6 @@ func (r *resolver) nodeName(label func(string) string) (string, error) {
 		return r.node.expand(address, label)
 	}
 	return "", fmt.Errorf("%q is not a node name (name@host), and the group has no node template such as \"rabbit@{{host}}\"", address)
-}
-
-func labelOr(name string, t template, address string, label func(string) string) (string, error) {
-	if v := label(name); v != "" {
-		return v, nil
-	}
-	return t.expand(address, label)
 }
 
 // numbered returns copies of static target groups with a source each, because

@@ -45,7 +45,7 @@ func TestResolve(t *testing.T) {
 			want:   Target{Node: "n25672@10.0.0.1", Address: "10.0.0.1:25672"},
 		},
 		"the template knows IPv6": {
-			group:  Group{Node: "a@{{host}}", EPMD: "{{host}}"},
+			group:  Group{Node: "a@{{host}}", EPMD: ":4369"},
 			labels: model.LabelSet{"__address__": "[::1]:25672"},
 			want:   Target{Node: "a@::1", EPMD: "[::1]:4369"},
 		},
@@ -55,14 +55,14 @@ func TestResolve(t *testing.T) {
 			want:   Target{Node: "rabbit@mq1"},
 		},
 		"labels win over templates": {
-			group: Group{Node: "a@{{host}}", Address: "{{host}}:1", EPMD: "{{host}}:1"},
+			group: Group{Node: "a@{{host}}", Address: "{{host}}:1", EPMD: ":1"},
 			labels: model.LabelSet{
 				"__address__": "mq1:9", NodeLabel: "b@c", AddressLabel: "d:2", EPMDLabel: "e:3",
 			},
 			want: Target{Node: "b@c", Address: "d:2", EPMD: "e:3"},
 		},
 		"the node label is enough": {
-			group:  Group{EPMD: "{{host}}:4370"},
+			group:  Group{EPMD: ":4370"},
 			labels: model.LabelSet{NodeLabel: "b@c"},
 			want:   Target{Node: "b@c", EPMD: "c:4370"},
 		},
@@ -98,7 +98,7 @@ func TestResolve(t *testing.T) {
 		},
 		"impossible epmd": {
 			labels: model.LabelSet{"__address__": "a@b", EPMDLabel: "x:y"},
-			err:    `impossible epmd address: "x:y" is not host:port: the port must be a number from 1 to 65535`,
+			err:    `impossible epmd address "x:y": must be host, host:port or :port`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestResolveOwnLabelsWin(t *testing.T) {
 
 func FuzzResolve(f *testing.F) {
 	f.Add("rabbit@mq1", "", "", "")
-	f.Add("mq1:5672", "a@{{host}}", "{{address}}", "{{host}}:4370")
+	f.Add("mq1:5672", "a@{{host}}", "{{address}}", ":4370")
 	f.Add("[::1]:1", "{{label.x}}@{{host}}", "{{", "}}")
 	f.Fuzz(func(t *testing.T, address, node, addr, epmd string) {
 		g := Group{Name: "g", Node: node, Address: addr, EPMD: epmd,
