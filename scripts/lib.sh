@@ -2,6 +2,7 @@
 # starting what is in them, and finding the mirror this machine uses.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034 # for the scripts that read this file
 cache=${ERLOPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/erlops}
 
 say() { printf '==> %s\n' "$*" >&2; }
@@ -56,6 +57,7 @@ install_packages() {
 # debian_mirror: the mirror of this machine's own Debian packages.
 debian_mirror() {
   local mirror
+  # shellcheck disable=SC2016 # apt-get expands these
   mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
     awk '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
   [ -n "$mirror" ] || die "apt knows no Debian mirror here (apt-get indextargets); end-to-end tests need Debian 12 or later"

@@ -49,7 +49,7 @@ check_generated() {
   (cd "$copy" && go generate ./...) || status=1
   git ls-files --cached --others --exclude-standard | while read -r file; do
     [ ! -f "$file" ] || cmp -s "$file" "$copy/$file" || {
-      printf '%s is not what its source gives: run `make generate`\n' "$file" >&2
+      printf '%s is not what its source gives: run make generate\n' "$file" >&2
       exit 1
     }
   done || status=1

@@ -35,10 +35,10 @@ const guard = `exec 3<&0
 child=$!
 { read -r _ <&3; kill -KILL "$child"; } &
 watcher=$!
-exec 3<&-
+exec 3<&- 2>/dev/null
 wait "$child"
 status=$?
-kill -KILL "$watcher" 2>/dev/null
+kill -KILL "$watcher"
 if wait "$watcher"; then kill -KILL 0; fi
 exit "$status"`
 
