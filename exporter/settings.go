@@ -1,0 +1,206 @@
+package exporter
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/version"
+
+	"github.com/erlops/erlops/exporter/agent"
+	"github.com/erlops/erlops/exporter/api"
+	"github.com/erlops/erlops/exporter/config"
+	"github.com/erlops/erlops/exporter/discovery"
+	"github.com/erlops/erlops/exporter/dist"
+	"github.com/erlops/erlops/exporter/metrics"
+	"github.com/erlops/erlops/exporter/node"
+	"github.com/erlops/erlops/exporter/store"
+	"github.com/erlops/erlops/exporter/web"
+)
+
+// load reads the configuration from the file or the flags, and checks what the
+// parts of it mean together.
+func load(o Options) (*config.Config, error) {
+	c, err := parse(o)
+	if err != nil {
+		return nil, err
+	}
+	if c.Storage.Location == "" && lets(c.Auth, api.RoleOperate) {
+		return nil, config.Problems{{File: o.ConfigFile, Path: "storage", Message: "is needed, since auth lets somebody " +
+			"add and suspend nodes, which must survive a restart: set storage.path"}}
+	}
+	if _, err := pageSettings(c, o.ExternalURL); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func parse(o Options) (*config.Config, error) {
+	switch {
+	case o.ConfigFile == "":
+		return config.FromFlags(config.Flags{Nodes: o.Nodes, CookieFile: o.CookieFile, EPMD: o.EPMD, Name: o.Name})
+	case len(o.Nodes) > 0 || o.CookieFile != "" || o.EPMD != "" || o.Name != "":
+		return nil, config.Problems{{Path: "--config.file",
+			Message: "--node, --cookie-file, --epmd and --name are for use without a file; put them into " + o.ConfigFile}}
+	}
+	return config.Load(o.ConfigFile)
+}
+
+// lets tells whether anybody has the role.
+func lets(a config.Auth, role api.Role) bool {
+	has := func(r config.Role) bool {
+		got, err := api.ParseRole(string(r))
+		return err == nil && got >= role
+	}
+	for _, t := range a.Tokens {
+		if has(t.Role) {
+			return true
+		}
+	}
+	for _, u := range a.Users {
+		if has(u.Role) {
+			return true
+		}
+	}
+	return a.UnauthenticatedRole != "" && has(a.UnauthenticatedRole)
+}
+
+func duration(d model.Duration) time.Duration { return time.Duration(d) }
+
+func networkOptions(c *config.Config, logger *slog.Logger) dist.Options {
+	return dist.Options{
+		Name: c.Name, Logger: logger,
+		DialTimeout: duration(c.Timeouts.Dial), CallTimeout: duration(c.Timeouts.Call), WriteTimeout: duration(c.Timeouts.Write),
+		Mailbox: c.Limits.Mailbox, MaxFrame: int(c.Limits.Frame),
+	}
+}
+
+// openStore opens the configured database. Without one nobody may write, see
+// load, and what is in memory stays empty.
+func openStore(c *config.Config) (*store.Store, error) {
+	o := store.Options{URL: string(c.Storage.Location)}
+	if o.URL == "" {
+		o.URL = "sqlite://:memory:"
+	}
+	if identity := c.Secrets.Identity; identity != "" {
+		key, err := store.ParseKey(string(identity))
+		if err != nil {
+			return nil, config.Problems{{Path: "secrets", Message: err.Error()}}
+		}
+		o.Key = key
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	s, err := store.Open(ctx, o)
+	if err != nil {
+		return nil, config.Problems{{Path: "storage", Message: err.Error()}}
+	}
+	return s, nil
+}
+
+// groups are what the fleet needs to know of the target groups, and of nodes
+// that belong to none.
+func groups(c *config.Config) map[string]node.Group {
+	all := map[string]node.Group{}
+	for _, g := range c.Groups() {
+		all[g.Name] = node.Group{
+			Name: g.Name, Cookie: string(g.Cookie), EPMD: g.EPMD, TLS: g.TLS,
+			Family: g.Family, FamilyBy: string(g.FamilyBy), Applications: g.Applications,
+			Settings: agentSettings(g.Allocators, g.MSAcc, g.Collectors),
+		}
+	}
+	if cookie := c.DefaultCookie; cookie != "" {
+		all[node.DefaultGroup] = node.Group{
+			Cookie: string(cookie), EPMD: c.EPMD,
+			FamilyBy: string(c.Family.By), Applications: c.Family.Applications,
+			Settings: agentSettings(c.Metrics.Allocators, c.Metrics.MSAcc, c.Metrics.Collectors),
+		}
+	}
+	return all
+}
+
+func agentSettings(a config.Allocators, m config.MSAcc, collectors map[string]bool) agent.Settings {
+	return agent.Settings{
+		AllocatorsPerInstance: a == config.AllocatorsPerInstance,
+		MSAcc:                 string(m),
+		Collectors:            collectors,
+	}
+}
+
+// epmdNames asks an epmd on behalf of discovery.
+func epmdNames(ctx context.Context, addr string) ([]discovery.Name, error) {
+	names, err := dist.Names(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]discovery.Name, len(names))
+	for i, n := range names {
+		all[i] = discovery.Name(n)
+	}
+	return all, nil
+}
+
+func pageSettings(c *config.Config, externalURL string) (metrics.Settings, error) {
+	s := metrics.Settings{
+		Names:          metrics.Names(c.Metrics.Names),
+		Timeout:        duration(c.Timeouts.Scrape),
+		Limits:         metrics.Limits{Series: c.Limits.Series, Rows: c.Limits.Rows, LabelBytes: c.Limits.LabelBytes},
+		ExternalLabels: c.ExternalLabels,
+	}
+	if externalURL == "" {
+		return s, nil
+	}
+	u, err := url.Parse(externalURL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return s, config.Problems{{Path: "--web.external-url", Message: fmt.Sprintf("%q is not of the form http://host:port/path", externalURL)}}
+	}
+	s.ExternalURL = u
+	return s, nil
+}
+
+func (e *Exporter) webOptions(c *config.Config, registry *prometheus.Registry) web.Options {
+	return web.Options{
+		ListenAddresses: e.options.ListenAddresses, ConfigFile: e.options.WebConfigFile, ExternalURL: e.options.ExternalURL,
+		Auth:   webAuth(c),
+		Routes: e.api.Routes(),
+		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			EnableOpenMetrics: true, Registry: registry, MaxRequestsInFlight: 16,
+		}),
+		AllNodes: e.pages.Nodes(), Probe: e.pages.Probe(), ServiceDiscovery: e.pages.SD(),
+		Nodes:  backend{e.fleet}.Nodes,
+		Ready:  e.ready,
+		Reload: e.reloadOverHTTP,
+		Config: func() ([]byte, error) { return e.current().Redacted() },
+
+		NodeName: e.network.Name(), Version: version.Version,
+		Logger: e.logger, Registerer: registry,
+	}
+}
+
+func webAuth(c *config.Config) web.Auth {
+	a := web.Auth{UnauthenticatedRole: string(c.Auth.UnauthenticatedRole)}
+	for _, t := range c.Auth.Tokens {
+		a.Tokens = append(a.Tokens, web.Token{Name: t.Name, Role: string(t.Role), Token: api.Secret(t.Value)})
+	}
+	for _, u := range c.Auth.Users {
+		a.Users = append(a.Users, web.User{Name: u.Name, Role: string(u.Role)})
+	}
+	return a
+}
+
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector("erlang_exporter"),
+	)
+	return r
+}
