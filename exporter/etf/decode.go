@@ -2,6 +2,7 @@ package etf
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -88,10 +89,11 @@ func (d *decoder) left() int { return len(d.in) - d.pos }
 // located gives err the offset of the term it is about, unless a term further
 // in has done so.
 func (d *decoder) located(err error, at int) error {
-	if e, ok := err.(*DecodeError); ok {
+	var e *DecodeError
+	if errors.As(err, &e) {
 		return e
 	}
-	e := &DecodeError{Offset: at, Inflated: d.inflated, Err: err}
+	e = &DecodeError{Offset: at, Inflated: d.inflated, Err: err}
 	if at < len(d.in) {
 		e.Tag = d.in[at]
 	}

@@ -154,6 +154,25 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
+// TestDecodeCut holds that every beginning of a term is told from one that is
+// broken: more bytes could make it whole.
+func TestDecodeCut(t *testing.T) {
+	t.Parallel()
+	whole := oldForms()
+	for name, term := range terms() {
+		b, err := Append(nil, term)
+		require.NoError(t, err)
+		whole = append(whole, form{name, b[:min(len(b), 400)], term})
+	}
+	whole = append(whole, form{name: "old fun", bytes: oldFunBytes()})
+	for _, f := range whole {
+		for n := range f.bytes {
+			_, err := Decode(f.bytes[:n], Limits{})
+			require.ErrorIs(t, err, ErrTruncated, "%s: %d of %d bytes", f.name, n, len(f.bytes))
+		}
+	}
+}
+
 // TestLimitsExact holds that a limit is what is still taken.
 func TestLimitsExact(t *testing.T) {
 	t.Parallel()
@@ -197,6 +216,24 @@ func TestFunsInFuns(t *testing.T) {
 	require.Equal(t, "{#Fun<m.8.5>,#Fun<m.7.-5>,fun m:f/1}", Format(outer))
 	_, err := Append(nil, Fun{})
 	require.ErrorIs(t, err, ErrMalformed)
+}
+
+// oldFunBytes is a fun as releases before R15 sent it.
+func oldFunBytes() []byte {
+	pid := wire(tagPid, "w\x03a@b", uint32(1), uint32(2), 3)[1:]
+	return wire(tagFun, uint32(2), pid, "w\x01m", tagSmallInteger, 1, tagInteger, uint32(5), tagNil, "k\x00\x01x")
+}
+
+func TestOldFun(t *testing.T) {
+	t.Parallel()
+	in := oldFunBytes()
+	term, err := Decode(in, Limits{})
+	require.NoError(t, err)
+	require.Equal(t, Fun{raw: string(in[1:])}, term)
+	require.Equal(t, "#Fun<>", Format(term))
+	out, err := Append(nil, term)
+	require.NoError(t, err)
+	require.Equal(t, in, out)
 }
 
 func TestLocal(t *testing.T) {

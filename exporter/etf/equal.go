@@ -19,13 +19,13 @@ func equal(a, b Term, depth int) bool {
 	if depth < 0 {
 		return false
 	}
-	if a, ok := a.(String); ok {
-		if b, ok := b.(String); ok {
-			return bytes.Equal(a, b)
-		}
-	}
 	a, b = normal(a), normal(b)
+	if s, ok := b.(String); ok {
+		return equalString(s, a)
+	}
 	switch a := a.(type) {
+	case String:
+		return equalString(a, b)
 	case List:
 		b, ok := b.(List)
 		return ok && equalAll(a, b, depth)
@@ -38,6 +38,15 @@ func equal(a, b Term, depth int) bool {
 	case Map:
 		b, ok := b.(Map)
 		return ok && equalMaps(a, b, depth)
+	default:
+		return equalLeaves(a, b)
+	}
+}
+
+// equalLeaves compares terms that hold no others. The types that can be
+// compared with == are listed, because it panics for some that are no Term.
+func equalLeaves(a, b Term) bool {
+	switch a := a.(type) {
 	case []byte:
 		b, ok := b.([]byte)
 		return ok && bytes.Equal(a, b)
@@ -47,15 +56,6 @@ func equal(a, b Term, depth int) bool {
 	case *big.Int:
 		b, ok := b.(*big.Int)
 		return ok && a != nil && b != nil && a.Cmp(b) == 0
-	default:
-		return equalSmall(a, b)
-	}
-}
-
-// equalSmall compares the types of fixed size. They are listed because == on
-// interfaces panics for types that are no Term.
-func equalSmall(a, b Term) bool {
-	switch a := a.(type) {
 	case Atom, int64, Pid, Port, Export, Fun, Local:
 		return a == b
 	case float64:
@@ -69,8 +69,21 @@ func equalSmall(a, b Term) bool {
 	}
 }
 
+// equalString compares s with a term in normal form.
+func equalString(s String, t Term) bool {
+	switch t := t.(type) {
+	case String:
+		return bytes.Equal(s, t)
+	case List:
+		same := func(c byte, element Term) bool { return normal(element) == Term(int64(c)) }
+		return slices.EqualFunc(s, t, same)
+	default:
+		return false
+	}
+}
+
 // normal gives the one form, of those that t can have, that terms are
-// compared in.
+// compared in. A String stays as it is.
 func normal(t Term) Term {
 	switch t := t.(type) {
 	case bool:
@@ -86,8 +99,6 @@ func normal(t Term) Term {
 		if t != nil {
 			return smallest(t)
 		}
-	case String:
-		return t.list()
 	case ImproperList:
 		return joinTails(t)
 	}
@@ -101,9 +112,9 @@ func joinTails(l ImproperList) Term {
 		var more []Term
 		switch tail := l.Tail.(type) {
 		case List:
-			return List(slices.Concat(elems, tail))
+			return slices.Concat(elems, tail)
 		case String:
-			return List(slices.Concat(elems, tail.list()))
+			return slices.Concat(elems, tail.list())
 		case ImproperList:
 			l, more = tail, tail.Elements
 		default:
@@ -174,6 +185,8 @@ func sorted(t Term, depth int) Term {
 		return t
 	}
 	switch t := normal(t).(type) {
+	case String:
+		return t.list()
 	case List:
 		return List(sortedAll(t, depth))
 	case ImproperList:

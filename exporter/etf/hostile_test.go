@@ -11,6 +11,10 @@ import (
 	"github.com/erlops/erlops/exporter/etf/etftest"
 )
 
+// wide are limits that leave MaxDepth and the default number of elements to
+// stop what is deepest.
+var wide = Limits{Bytes: 1 << 30, Depth: 1 << 30, Inflated: 1 << 30}
+
 // TestHostile is not parallel, because it measures memory.
 func TestHostile(t *testing.T) {
 	seen := map[string]bool{}
@@ -19,32 +23,25 @@ func TestHostile(t *testing.T) {
 		seen[c.Name] = true
 		t.Run(c.Name, func(t *testing.T) {
 			b := c.Bytes()
-			term, cost := measured(func() (Term, error) { return Decode(b, Limits{}) })
-			require.Nil(t, term.value)
-			var decode *DecodeError
-			require.ErrorAs(t, term.err, &decode)
-			require.Less(t, len(term.err.Error()), 200)
-			require.Less(t, cost.bytes, uint64(160<<20))
-			require.Less(t, cost.time, 5*time.Second)
-			t.Logf("%d bytes: %d KiB, %v: %v", len(b), cost.bytes>>10, cost.time, term.err)
+			requireRefused(t, b, Limits{})
+			if strings.HasPrefix(c.Name, "nesting/") {
+				requireRefused(t, b, wide)
+			}
 		})
 	}
 }
 
-// TestHostileDepth takes limits so wide that only MaxDepth and the elements
-// are left to stop the deepest of the inputs.
-func TestHostileDepth(t *testing.T) {
-	wide := Limits{Bytes: 1 << 30, Depth: 1 << 30, Inflated: 1 << 30}
-	for _, c := range etftest.Hostile() {
-		if !strings.HasPrefix(c.Name, "nesting/") {
-			continue
-		}
-		t.Run(c.Name, func(t *testing.T) {
-			_, err := Decode(c.Bytes(), wide)
-			var decode *DecodeError
-			require.ErrorAs(t, err, &decode)
-		})
-	}
+// requireRefused holds that bytes are refused in little time and memory.
+func requireRefused(t *testing.T, b []byte, l Limits) {
+	t.Helper()
+	got, cost := measured(func() (Term, error) { return Decode(b, l) })
+	require.Nil(t, got.value)
+	var decode *DecodeError
+	require.ErrorAs(t, got.err, &decode)
+	require.Less(t, len(got.err.Error()), 200)
+	require.Less(t, cost.bytes, uint64(160<<20))
+	require.Less(t, cost.time, 5*time.Second)
+	t.Logf("%d bytes: %d KiB, %v: %v", len(b), cost.bytes>>10, cost.time, got.err)
 }
 
 // TestMemory holds what Limits say of the memory that a term takes. It is not

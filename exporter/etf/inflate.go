@@ -3,6 +3,7 @@ package etf
 import (
 	"bytes"
 	"compress/zlib"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -22,7 +23,7 @@ func (d *decoder) inflate(limit int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: inflates to %d bytes, at most %d are taken", ErrLimit, size, limit)
 	}
 	if uint64(size) > uint64(d.left())*deflateRatio {
-		return nil, fmt.Errorf("%w: %d bytes cannot inflate to %d", ErrMalformed, d.left(), size)
+		return nil, fmt.Errorf("%w: the %d bytes left cannot inflate to %d", ErrTruncated, d.left(), size)
 	}
 	// A bytes.Reader is an io.ByteReader, so that zlib reads no byte beyond
 	// the end of its stream.
@@ -49,14 +50,14 @@ func inflateExactly(from io.Reader, size int) ([]byte, error) {
 	switch n, err := io.ReadFull(z, more[:]); {
 	case n > 0:
 		return nil, fmt.Errorf("%w: inflates to more than the %d bytes announced", ErrMalformed, size)
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		return nil, badStream(err)
 	}
 	return body, nil
 }
 
 func badStream(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: zlib stream", ErrTruncated)
 	}
 	return fmt.Errorf("%w: zlib stream: %w", ErrMalformed, err)

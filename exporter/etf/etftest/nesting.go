@@ -10,8 +10,15 @@ const (
 // nested repeats an opening, with something innermost.
 func nested(name string, n int, inner []byte, parts ...any) Case {
 	return Case{Name: name, make: func() []byte {
-		b := append(join(version), repeat(n, parts...)...)
-		return append(b, inner...)
+		unit := join(parts...)
+		b := make([]byte, 1+n*len(unit)+len(inner))
+		b[0] = version
+		openings := b[1 : 1+n*len(unit)]
+		for done := copy(openings, unit); done < len(openings); done *= 2 {
+			copy(openings[done:], openings[:done])
+		}
+		copy(b[1+len(openings):], inner)
+		return b
 	}}
 }
 

@@ -25,10 +25,10 @@ same(Binary) ->
 identical(A, B) ->
     A =:= B andalso term_to_binary(A, [{minor_version, 2}]) =:= term_to_binary(B, [{minor_version, 2}]).
 
-%% Count random terms go to File, each in every encoding.
+%% Large terms and Count random ones go to File, each in every encoding.
 random(File, Seed, Count) ->
     _ = rand:seed(exsss, Seed),
-    Terms = [term(rand:uniform(6)) || _ <- lists:seq(1, Count)],
+    Terms = large() ++ [term(rand:uniform(5)) || _ <- lists:seq(1, Count)],
     put(etf_peer, Terms),
     write(File, [term_to_binary(T, O) || T <- Terms, O <- options()]),
     length(options()).
@@ -63,6 +63,11 @@ write(File, Binaries) ->
 read(File) ->
     {ok, All} = file:read_file(File),
     [B || <<Size:32, B:Size/binary>> <= All].
+
+large() ->
+    [lists:duplicate(65535, $x), lists:duplicate(65536, $x), 1 bsl 1000000, <<0:8000000>>,
+     maps:from_list([{N, [N]} || N <- lists:seq(1, 10000)]),
+     list_to_tuple(lists:seq(1, 100000)), lists:seq(1, 100000) ++ tail].
 
 term(0) -> leaf(rand:uniform(17));
 term(Depth) ->
