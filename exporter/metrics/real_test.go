@@ -111,18 +111,7 @@ func TestPlainNode(t *testing.T) {
 	}
 	w := get(newHandler(t, metrics.Options{Fleet: real(node, session)}).Probe(), "/probe?target="+node.Name)
 	require.Equal(t, http.StatusOK, w.Code)
-	page := parse(t, w.Body.String())
-	absent := []string{
-		// Only VMs that were built for it count these states.
-		"alloc", "bif", "busy_wait", "ets", "gc_full", "nif", "send", "timers",
-	}
-	for row := range strings.Lines(strings.TrimSpace(prometheusErl491)) {
-		name := strings.Fields(row)[0]
-		state := strings.TrimSuffix(strings.TrimPrefix(name, "erlang_vm_msacc_"), "_seconds_total")
-		if !slices.Contains(absent, state) {
-			require.Contains(t, page, name)
-		}
-	}
+	requireFamilies(t, w.Body.String(), "erlang_")
 	body := w.Body.String()
 	require.Contains(t, body, "\nerlang_up 1\n")
 	require.Contains(t, body, `erlang_vm_dist_node_state{peer="`+peer.Name+`"} 3`)
@@ -131,5 +120,21 @@ func TestPlainNode(t *testing.T) {
 	require.Contains(t, body, `erlang_vm_allocators{alloc="ets_alloc",instance_no="all",kind="mbcs",usage="blocks_size"} `)
 	for _, c := range read.Collectors {
 		require.Contains(t, body, `erlang_exporter_scrape_success{collector="`+c.Name+`"} 1`)
+	}
+}
+
+// extraStates are those that only VMs built for it tell apart.
+var extraStates = []string{"alloc", "bif", "busy_wait", "ets", "gc_full", "nif", "send", "timers"}
+
+// requireFamilies requires prometheus.erl's families of that prefix.
+func requireFamilies(t *testing.T, page, prefix string) {
+	t.Helper()
+	exposed := parse(t, page)
+	for row := range strings.Lines(strings.TrimSpace(prometheusErl491)) {
+		name := strings.Fields(row)[0]
+		state := strings.TrimSuffix(strings.TrimPrefix(name, "erlang_vm_msacc_"), "_seconds_total")
+		if strings.HasPrefix(name, prefix) && !slices.Contains(extraStates, state) {
+			require.Contains(t, exposed, name)
+		}
 	}
 }
