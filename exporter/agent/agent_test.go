@@ -2,12 +2,15 @@ package agent_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/erlops/erlops/exporter/agent"
 	"github.com/erlops/erlops/exporter/dist"
@@ -61,17 +64,99 @@ func deadline(t testing.TB) context.Context {
 	return ctx
 }
 
-func TestSnapshot(t *testing.T) {
+func TestInfo(t *testing.T) {
 	t.Parallel()
-	node := erltest.Start(t, erltest.Options{})
-	session := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), node, agent.Settings{})
-	read, err := session.Snapshot(deadline(t), snapshot.Request{})
-	require.NoError(t, err)
-	t.Logf("%+v", session.Info())
-	for _, c := range read.Collectors {
-		t.Logf("%+v", c)
+	n := erltest.Start(t, erltest.Options{})
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
+	info := s.Info()
+	require.Equal(t, n.Name, info.Name)
+	require.Equal(t, n.Eval(t, "erlang:system_info(otp_release)"), strconv.Quote(info.OTPRelease))
+	require.Equal(t, n.Eval(t, "erlang:system_info(version)"), strconv.Quote(info.ERTS))
+	require.Equal(t, n.Eval(t, "init:script_id()"), fmt.Sprintf("{%q,%q}", info.ScriptName, info.ScriptVersion))
+	require.Equal(t, strconv.Itoa(n.Pid), info.OSPid)
+	require.Equal(t, n.Eval(t, "erlang:system_info(creation)"), fmt.Sprint(info.Creation))
+	require.WithinDuration(t, time.Now(), info.StartTime, time.Minute)
+	require.Equal(t, time.Minute, info.NetTick)
+	require.Positive(t, info.Schedulers)
+	names := make([]string, len(info.Applications))
+	for i, app := range info.Applications {
+		names[i] = app.Name
+		require.NotEmpty(t, app.Version)
 	}
-	require.NoError(t, session.Detach(deadline(t)))
+	require.ElementsMatch(t, []string{"kernel", "stdlib"}, names)
+}
+
+func TestSnapshotIsMeasured(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n,
+		agent.Settings{Collectors: map[string]bool{snapshot.Allocators: false}})
+	start := time.Now()
+	first, second := read(t, s), read(t, s)
+	require.WithinRange(t, first.Taken, start, time.Now())
+	require.Positive(t, first.RoundTrip)
+	require.Less(t, second.Bytes, first.Bytes, "labels and constants are sent again")
+	for i, c := range first.Collectors {
+		require.NotEqual(t, snapshot.Allocators, c.Name)
+		require.Equal(t, c.Name, second.Collectors[i].Name)
+		for j, table := range c.Tables {
+			require.Equal(t, table.Columns, second.Collectors[i].Tables[j].Columns)
+			require.Equal(t, table.Rows[0].Labels, second.Collectors[i].Tables[j].Rows[0].Labels)
+		}
+	}
+	cost := s.Cost()
+	require.Positive(t, cost.Reductions)
+	require.Less(t, cost.MemoryBytes, uint64(64<<10))
+}
+
+func TestSnapshotsAtOnce(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
+	var all errgroup.Group
+	for range 10 {
+		all.Go(func() error {
+			_, err := s.Snapshot(deadline(t), snapshot.Request{Collectors: []string{snapshot.Memory}})
+			return err
+		})
+	}
+	require.NoError(t, all.Wait())
+}
+
+func TestAttachFails(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	a := exporter(t, "erl_exporter@localhost", agent.Options{})
+
+	wrong := target(n, agent.Settings{})
+	wrong.Cookie = "wrong"
+	_, err := a.Attach(deadline(t), wrong)
+	require.ErrorIs(t, err, dist.ErrCookie)
+
+	_, err = a.Attach(deadline(t), target(n, agent.Settings{MSAcc: "perhaps"}))
+	require.ErrorContains(t, err, `not "perhaps"`)
+
+	for _, module := range []string{"erl_exporter_os", "erl_exporter_agent"} {
+		n.Eval(t, fmt.Sprintf(`{ok, M, Beam} = compile:forms([{attribute, 1, module, %s}]),
+			ok = filelib:ensure_dir("stuck/"), ok = file:write_file("stuck/%s.beam", Beam),
+			{module, M} = code:load_abs("stuck/%s"), code:stick_dir("stuck")`, module, module, module))
+		_, err = a.Attach(deadline(t), target(n, agent.Settings{}))
+		require.ErrorContains(t, err, "module "+module+" is refused")
+		require.ErrorContains(t, err, "sticky_directory")
+		n.Eval(t, `code:unstick_dir("stuck"), ok = file:delete("stuck/`+module+`.beam")`)
+	}
+	s := attach(t, a, n, agent.Settings{})
+	require.NoError(t, s.Detach(deadline(t)))
+}
+
+func TestNewChecksOptions(t *testing.T) {
+	t.Parallel()
+	_, err := agent.New(agent.Options{})
+	require.ErrorContains(t, err, "must be set")
+	network, err := dist.New(dist.Options{Name: "erl_exporter@localhost", Logger: logger(t)})
+	require.NoError(t, err)
+	_, err = agent.New(agent.Options{Network: network, Logger: logger(t), Lease: time.Second, Renew: time.Second})
+	require.ErrorContains(t, err, "shorter than")
 }
 
 // collector gives a collector's outcome.

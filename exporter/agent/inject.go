@@ -46,10 +46,21 @@ func attempt(ctx context.Context, conn *dist.Conn, beams [][]byte, argument etf.
 		return etf.Pid{}, nil, err
 	}
 	list, _ := etf.AsList(answers)
-	if len(list) == 0 {
+	if len(list) != 3*len(modules)+1 {
 		return etf.Pid{}, nil, &InjectionError{Node: conn.Node(), Err: malformed("answer", answers)}
 	}
-	return started(conn, list[len(list)-1])
+	pid, greeting, err := started(conn, list[3*len(modules)])
+	if err != nil {
+		return etf.Pid{}, nil, err
+	}
+	for i, m := range modules {
+		if err := loaded(conn, m, list[len(modules)+i]); err != nil {
+			// What runs is a mixture of this version and whatever is there.
+			_ = conn.Send(ctx, pid, etf.Tuple{conn.Self(), etf.Atom("detach")})
+			return etf.Pid{}, nil, err
+		}
+	}
+	return pid, greeting, nil
 }
 
 // started reads what erl_exporter_agent:start/1 answered.
@@ -68,22 +79,32 @@ func started(conn *dist.Conn, t etf.Term) (etf.Pid, etf.Term, error) {
 	return etf.Pid{}, nil, &InjectionError{Node: conn.Node(), Err: fmt.Errorf("the agent did not start: %s", etf.Format(t))}
 }
 
+// loaded reads what code:load_binary/3 answered. Old code that is not purged
+// yet is no fault.
+func loaded(conn *dist.Conn, module string, t etf.Term) error {
+	answer, _ := t.(etf.Tuple)
+	if len(answer) == 2 && answer[0] == etf.Atom("module") {
+		return nil
+	}
+	if len(answer) == 2 && answer[1] == etf.Atom("not_purged") {
+		return errNotGone
+	}
+	return &InjectionError{Node: conn.Node(), Err: fmt.Errorf("module %s is refused: %s", module, etf.Format(t))}
+}
+
 // diagnose finds out which module the node refused, which a call of many
-// functions does not tell. Old code that is not purged yet is no fault.
+// functions does not tell when the last of them fails.
 func diagnose(ctx context.Context, conn *dist.Conn, beams [][]byte, seen *dist.RemoteError) error {
+	defer remove(ctx, conn)
 	for i, m := range modules {
-		err := conn.LoadModule(ctx, m, beams[i])
-		refused, ok := errors.AsType[*dist.RemoteError](err)
-		switch {
-		case ok && refused.Reason == etf.Atom("not_purged"):
-			return errNotGone
-		case ok:
-			return &InjectionError{Node: conn.Node(), Err: fmt.Errorf("module %s is refused: %w", m, refused)}
-		case err != nil:
+		answer, err := conn.Call(ctx, "code", "load_binary", etf.Atom(m), etf.String(m+".beam"), beams[i])
+		if err != nil {
+			return err
+		}
+		if err := loaded(conn, m, answer); err != nil {
 			return err
 		}
 	}
-	remove(ctx, conn)
 	return &InjectionError{Node: conn.Node(), Err: seen}
 }
 
