@@ -3,8 +3,8 @@ package node
 import "time"
 
 const (
-	defaultRetryMin = 2 * time.Second
-	defaultRetryMax = 30 * time.Second
+	shortestRetry = 2 * time.Second
+	longestRetry  = 30 * time.Second
 	// jitter is how much longer than planned a wait may be: nodes that went
 	// down together are not all dialled again at the same moment.
 	jitter = 0.25

@@ -38,9 +38,7 @@ func (f *Fleet) checkNew(r store.Registration) error {
 		return fmt.Errorf("node %q: %w", r.Name, ErrKnown)
 	case r.Cookie == "" && f.group(r.CookieRef) == nil:
 		// The same sentence that such a node would have as its last error.
-		s := spec{group: r.CookieRef}
-		s.join(nil)
-		return &InvalidError{"cookie_ref", s.blocked}
+		return &InvalidError{"cookie_ref", spec{group: r.CookieRef}.in(nil).blocked}
 	}
 	return nil
 }

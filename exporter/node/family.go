@@ -6,7 +6,7 @@ import (
 	"github.com/erlops/erlops/exporter/agent"
 )
 
-// FamilyByScriptID, as Group.FamilyBy, names a family after the whole boot
+// FamilyByScriptID as Group.FamilyBy names a family after the whole boot
 // script id as WombatOAM does, for example "riak 1.4.0": an upgrade makes a new
 // family. Any other value takes the release name without the version.
 const FamilyByScriptID = "script_id"

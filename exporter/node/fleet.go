@@ -91,8 +91,8 @@ func (o *Options) validate() error {
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.AttachTimeout = cmp.Or(o.AttachTimeout, defaultAttachTimeout)
 	o.DetachTimeout = cmp.Or(o.DetachTimeout, defaultDetachTimeout)
-	o.RetryMin = cmp.Or(o.RetryMin, defaultRetryMin)
-	o.RetryMax = cmp.Or(o.RetryMax, defaultRetryMax)
+	o.RetryMin = cmp.Or(o.RetryMin, shortestRetry)
+	o.RetryMax = cmp.Or(o.RetryMax, longestRetry)
 	o.Parallel = cmp.Or(o.Parallel, defaultParallel)
 	o.ReadingAge = cmp.Or(o.ReadingAge, defaultReadingAge)
 	if o.Now == nil {

@@ -55,9 +55,9 @@ func TestRetry(t *testing.T) {
 		f.after(24 * time.Hour)
 		waits := f.waits(a)
 		require.Greater(t, len(waits), 24*3600/30)
-		for i, planned := range []time.Duration{2, 4, 8, 16} {
-			require.GreaterOrEqual(t, waits[i], planned*time.Second, "wait %d", i)
-			require.LessOrEqual(t, waits[i], planned*time.Second*5/4, "wait %d", i)
+		for i, planned := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second} {
+			require.GreaterOrEqual(t, waits[i], planned, "wait %d", i)
+			require.LessOrEqual(t, waits[i], planned*5/4, "wait %d", i)
 		}
 		different := map[time.Duration]bool{}
 		for _, w := range waits[4:] {

@@ -86,9 +86,9 @@ func live(t *testing.T, f *fleet, r *rand.Rand) {
 				s.lose(errors.New("lost"))
 			}
 		case 4:
-			go f.Suspend(t.Context(), name) //nolint:errcheck // the node may be unknown
+			go f.Suspend(t.Context(), name) // the node may be unknown
 		case 5:
-			go f.Resume(t.Context(), name) //nolint:errcheck // the same
+			go f.Resume(t.Context(), name)
 		case 6:
 			for _, s := range f.live(name) {
 				s.slowDown(time.Duration(r.IntN(7000)) * time.Millisecond)

@@ -68,10 +68,7 @@ func sameTarget(a, b agent.Target) bool {
 }
 
 func sameText(a, b error) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Error() == b.Error()
+	return fmt.Sprint(a) == fmt.Sprint(b)
 }
 
 // discoveredSpec makes a spec of a target. Group is nil when the configuration
@@ -80,8 +77,7 @@ func sameText(a, b error) bool {
 func discoveredSpec(t discovery.Target, group *Group) spec {
 	s := spec{labels: t.Labels, group: t.Group, source: t.Source}
 	s.target = agent.Target{Node: t.Node, Address: t.Address, EPMD: t.EPMD}
-	s.join(group)
-	return s
+	return s.in(group)
 }
 
 // registeredSpec makes a spec of a registration; group is that of its
@@ -89,7 +85,7 @@ func discoveredSpec(t discovery.Target, group *Group) spec {
 func registeredSpec(r store.Registration, group *Group) spec {
 	s := spec{labels: maps.Clone(r.Labels), group: r.CookieRef, source: sourceRegistered, registered: true}
 	s.target = agent.Target{Node: r.Name, Address: r.Address, EPMD: r.EPMD}
-	s.join(group)
+	s = s.in(group)
 	if s.target.EPMD == "" && group != nil {
 		s.target.EPMD = group.EPMD
 	}
@@ -105,8 +101,8 @@ func registeredSpec(r store.Registration, group *Group) spec {
 	return s
 }
 
-// join adds what the group gives to its nodes.
-func (s *spec) join(g *Group) {
+// in adds what the group gives to its nodes.
+func (s spec) in(g *Group) spec {
 	switch {
 	case g != nil:
 		s.target.Cookie, s.target.TLS, s.target.Settings = g.Cookie, g.TLS, g.Settings
@@ -116,4 +112,5 @@ func (s *spec) join(g *Group) {
 	default:
 		s.blocked = fmt.Errorf("target group %q is not in the configuration", s.group)
 	}
+	return s
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,7 +85,9 @@ func (l location) String() string {
 	if l.server == nil {
 		return "sqlite://" + l.path
 	}
-	return fmt.Sprintf("postgres://%s@%s:%d/%s", l.server.User, l.server.Host, l.server.Port, l.server.Database)
+	host := net.JoinHostPort(l.server.Host, strconv.Itoa(int(l.server.Port)))
+	u := url.URL{Scheme: "postgres", User: url.User(l.server.User), Host: host, Path: l.server.Database}
+	return u.String()
 }
 
 func (l location) dialect() goose.Dialect {
