@@ -106,7 +106,7 @@ func (d *decoder) binary() (Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(make([]byte, 0, len(b)), b...), nil
+	return append([]byte{}, b...), nil
 }
 
 func (d *decoder) string() (Term, error) {
@@ -118,7 +118,7 @@ func (d *decoder) string() (Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(make(String, 0, len(b)), b...), nil
+	return append(String{}, b...), nil
 }
 
 func (d *decoder) bitString() (Term, error) {
@@ -137,7 +137,7 @@ func (d *decoder) bitString() (Term, error) {
 	if bits > 8 || (bits == 0) != (n == 0) {
 		return nil, fmt.Errorf("%w: %d bits used in the last of %d bytes", ErrMalformed, bits, n)
 	}
-	bytes := append(make([]byte, 0, len(b)), b...)
+	bytes := append([]byte{}, b...)
 	if bits == 0 || bits == 8 {
 		return bytes, nil
 	}

@@ -10,9 +10,9 @@
 //
 // It is bounded: the bytes come from other machines, so every length, count
 // and depth is checked against [Limits] and against what is left of the input
-// before anything is allocated for it. Memory taken by [Decode] is at most a
-// constant times Limits.Elements plus Limits.Bytes plus Limits.Inflated,
-// whatever the input says.
+// before anything is allocated for it. What [Decode] allocates is bounded by
+// Limits alone, whatever the input says: about 130 bytes for each of
+// Limits.Elements and a few times Limits.Bytes and Limits.Inflated.
 //
 // All functions are pure and may be called concurrently. No result refers to
 // the input that it was read from.

@@ -48,7 +48,8 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 
 // EncodeError says which value [Append] could not write.
 type EncodeError struct {
-	// Type is the Go type of the value.
+	// Type is the Go type of the value, or "term" when the whole is too deep or
+	// too large.
 	Type string
 	// Err says what is wrong and wraps one of the sentinel errors.
 	Err error
