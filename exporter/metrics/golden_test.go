@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -44,5 +45,16 @@ func BenchmarkProbe(b *testing.B) {
 	h := newHandler(b, metrics.Options{Fleet: serving(load(b, recordedFile), "demo@127.0.0.1")})
 	for b.Loop() {
 		get(h.Probe(), "/probe?target=demo@127.0.0.1")
+	}
+}
+
+func BenchmarkNodes300(b *testing.B) {
+	var names []string
+	for i := range 300 {
+		names = append(names, fmt.Sprintf("demo%d@127.0.0.1", i))
+	}
+	h := newHandler(b, metrics.Options{Fleet: serving(load(b, recordedFile), names...)})
+	for b.Loop() {
+		get(h.Nodes(), "/metrics/nodes")
 	}
 }

@@ -262,9 +262,26 @@ erlang_exporter_series_dropped_total{node="n@h",source="mnesia"} 3
 	problems, err := testutil.GatherAndLint(reg)
 	require.NoError(t, err)
 	require.Empty(t, problems)
-	count, err := testutil.GatherAndCount(reg, "erlang_exporter_scrape_request_duration_seconds")
+	requireDurations(t, reg)
+}
+
+// requireDurations requires a histogram of each handler, classic and native.
+func requireDurations(t *testing.T, g prometheus.Gatherer) {
+	t.Helper()
+	families, err := g.Gather()
 	require.NoError(t, err)
-	require.Equal(t, 2, count)
+	for _, mf := range families {
+		if mf.GetName() != "erlang_exporter_scrape_request_duration_seconds" {
+			continue
+		}
+		require.Len(t, mf.GetMetric(), 2)
+		for _, m := range mf.GetMetric() {
+			require.NotEmpty(t, m.GetHistogram().GetBucket())
+			require.NotNil(t, m.GetHistogram().Schema)
+		}
+		return
+	}
+	t.Error("no durations")
 }
 
 func TestNewRefuses(t *testing.T) {

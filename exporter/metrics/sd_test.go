@@ -51,10 +51,10 @@ func TestSDOfNodes(t *testing.T) {
 	h := newHandler(t, metrics.Options{Fleet: f, Settings: metrics.Settings{
 		ExternalLabels: map[string]string{"env": "test", "site": "dc1"},
 	}})
-	groups := discover(t, h, httptest.NewRequest(http.MethodGet, "http://exporter:9419/sd", nil))
+	groups := discover(t, h, httptest.NewRequest(http.MethodGet, "http://exporter:9198/sd", nil))
 	require.Len(t, groups, 2, "all nodes, whatever their state")
 	require.Equal(t, group{
-		Targets: []string{"exporter:9419"},
+		Targets: []string{"exporter:9198"},
 		Labels: map[string]string{
 			"__scheme__": "http", "__metrics_path__": "/probe", "__param_target": "rabbit@h1",
 			"instance": "rabbit@h1", "node": "rabbit@h1", "family": "rabbit",
@@ -72,7 +72,7 @@ func TestSDAddress(t *testing.T) {
 	nodes := []metrics.Node{{Name: "n@h", State: metrics.StateUp}}
 	external, err := url.Parse("https://prom.example.org/erlang/")
 	require.NoError(t, err)
-	overTLS := httptest.NewRequest(http.MethodGet, "http://10.0.0.1:9419/sd", nil)
+	overTLS := httptest.NewRequest(http.MethodGet, "http://10.0.0.1:9198/sd", nil)
 	overTLS.TLS = &tls.ConnectionState{}
 	for _, tc := range []struct {
 		name                  string
@@ -80,9 +80,9 @@ func TestSDAddress(t *testing.T) {
 		request               *http.Request
 		address, scheme, path string
 	}{
-		{"as asked", nil, httptest.NewRequest(http.MethodGet, "http://10.0.0.1:9419/sd", nil), "10.0.0.1:9419", "http", "/probe"},
-		{"as asked over TLS", nil, overTLS, "10.0.0.1:9419", "https", "/probe"},
-		{"external URL", external, httptest.NewRequest(http.MethodGet, "http://10.0.0.1:9419/sd", nil), "prom.example.org", "https", "/erlang/probe"},
+		{"as asked", nil, httptest.NewRequest(http.MethodGet, "http://10.0.0.1:9198/sd", nil), "10.0.0.1:9198", "http", "/probe"},
+		{"as asked over TLS", nil, overTLS, "10.0.0.1:9198", "https", "/probe"},
+		{"external URL", external, httptest.NewRequest(http.MethodGet, "http://10.0.0.1:9198/sd", nil), "prom.example.org", "https", "/erlang/probe"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHandler(t, metrics.Options{Fleet: &fleet{nodes: nodes}, Settings: metrics.Settings{ExternalURL: tc.external}})
