@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -136,6 +137,20 @@ type Auth struct {
 // IsZero reports whether nothing is configured.
 func (a Auth) IsZero() bool {
 	return a.UnauthenticatedRole == "" && len(a.Tokens) == 0 && len(a.Users) == 0
+}
+
+// operates reports whether anybody may change what survives a restart.
+func (a Auth) operates() bool {
+	roles := []Role{a.UnauthenticatedRole}
+	for _, t := range a.Tokens {
+		roles = append(roles, t.Role)
+	}
+	for _, u := range a.Users {
+		roles = append(roles, u.Role)
+	}
+	return slices.ContainsFunc(roles, func(r Role) bool {
+		return r == RoleOperate || r == RoleCommand || r == RoleAdmin
+	})
 }
 
 // Token is a bearer token; exactly one of Token and TokenFile is set.

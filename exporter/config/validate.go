@@ -76,6 +76,9 @@ func (v *validator) check(c *Config) {
 	v.storage(&c.Storage)
 	v.secrets(&c.Secrets)
 	v.auth(&c.Auth)
+	if c.Storage.IsZero() && c.Auth.operates() && !v.doc.BadBelow("storage") {
+		v.add("storage", "must be configured, for auth lets somebody add and suspend nodes, which must survive a restart: set storage.path")
+	}
 	v.targets(c)
 }
 

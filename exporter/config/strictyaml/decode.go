@@ -114,7 +114,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, item := range n.Content {
 		at, element := Index(path, i), v.Index(i)
-		if isNull(item) {
+		if isNull(item) && element.Kind() != reflect.Interface {
 			d.add(at, item.Line, "must not be empty")
 			// Checks of the whole must not meet a nil.
 			if element.Kind() == reflect.Pointer {

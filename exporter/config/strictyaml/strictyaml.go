@@ -28,7 +28,7 @@ const (
 	// maxBytes bounds a document.
 	maxBytes = 4 << 20
 	// maxValues bounds what anchors can blow a document up to.
-	maxValues = 1_000_000
+	maxValues = 200_000
 )
 
 // Problem is one thing that is wrong with a document.
