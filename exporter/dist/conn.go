@@ -2,7 +2,6 @@ package dist
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -60,8 +59,6 @@ type Stats struct {
 	EventsDropped           uint64 // not fetched from Events in time
 	TickTime                time.Duration
 }
-
-var errNoReply = errors.New("no answer")
 
 // Node is the peer's full name.
 func (c *Conn) Node() string { return c.target.Node }
@@ -231,14 +228,7 @@ func (c *Conn) call(ctx context.Context, request etf.Term) (etf.Term, error) {
 	if err := c.enqueue(ctx, outgoing{frame: frame}); err != nil {
 		return nil, err
 	}
-	select {
-	case value := <-reply:
-		return value, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", errNoReply, ctx.Err())
-	case <-c.done:
-		return nil, c.over()
-	}
+	return await(ctx, c, reply, "no answer")
 }
 
 // deliver sends a frame and waits until the kernel has it.
@@ -251,13 +241,26 @@ func (c *Conn) deliver(ctx context.Context, ctl etf.Tuple, message ...etf.Term) 
 	if err := c.enqueue(ctx, outgoing{frame, written}); err != nil {
 		return err
 	}
+	_, err = await(ctx, c, written, "not sent")
+	return err
+}
+
+// await gives what comes over ch, even when the connection has ended or ctx is
+// done by then.
+func await[T any](ctx context.Context, c *Conn, ch <-chan T, failure string) (value T, err error) {
 	select {
-	case <-written:
-		return nil
+	case value = <-ch:
+		return value, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		err = fmt.Errorf("%s: %w", failure, ctx.Err())
 	case <-c.done:
-		return c.over()
+		err = c.over()
+	}
+	select {
+	case value = <-ch:
+		return value, nil
+	default:
+		return value, err
 	}
 }
 

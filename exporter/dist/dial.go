@@ -18,7 +18,8 @@ const (
 	// A node that we have just left may need a moment to see that we are gone,
 	// and says until then that our name is taken.
 	goodbyeTime = 5 * time.Second
-	goodbyePoll = 100 * time.Millisecond
+	// retryTime is the time between attempts while an error is about to pass.
+	retryTime = 100 * time.Millisecond
 	// endedMemory is how long the end of a connection is remembered, for the
 	// text of an error.
 	endedMemory = 2 * time.Minute
@@ -120,33 +121,67 @@ func (n *Network) fly(ctx context.Context, f *flight) {
 	close(f.done)
 }
 
-// dial connects, again if the node has not yet seen that our last connection
-// is gone.
+// dial connects, again as long as the node needs to see that our last
+// connection is gone, or that it cannot dial us.
 func (n *Network) dial(ctx context.Context, t Target) (*Conn, error) {
 	if err := n.awaitEnd(ctx, t.Node); err != nil {
 		return nil, err
 	}
+	var last error
 	for {
 		c, err := n.connect(ctx, t)
-		f, ok := errors.AsType[*fault](err)
-		if !ok || f.kind != KindNameTaken {
+		if err != nil {
+			err = n.explain(err, t.Node)
+		}
+		if err != nil && last != nil && ctx.Err() != nil {
+			return nil, last // it says more than that time ran out
+		}
+		if !passing(err) {
 			return c, err
 		}
-		ago, known := n.sinceEnd(t.Node)
-		if !known {
-			return nil, err
-		}
-		err = faultf(KindNameTaken, "%w; our own last connection ended %s ago, which the node may not have noticed yet "+
-			"(at the latest it does so within its tick time)", f.err, ago.Round(time.Millisecond))
-		if ago > goodbyeTime {
-			return nil, err
-		}
+		last = err
 		select {
-		case <-time.After(goodbyePoll):
+		case <-time.After(retryTime):
 		case <-ctx.Done():
 			return nil, err
 		}
 	}
+}
+
+// leaving is why a node says that our name is taken: it may not have seen yet
+// that our own last connection is gone.
+type leaving struct {
+	err error
+	ago time.Duration
+}
+
+func (l *leaving) Error() string {
+	return fmt.Sprintf("%v; our own last connection ended %s ago, which the node may not have noticed yet "+
+		"(at the latest it does so within its tick time)", l.err, l.ago.Round(time.Millisecond))
+}
+
+func (l *leaving) Unwrap() error { return l.err }
+
+// explain adds to the error of a taken name that it may be ourselves.
+func (n *Network) explain(err error, name string) error {
+	f, ok := errors.AsType[*fault](err)
+	if !ok || f.kind != KindNameTaken {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if at, known := n.ended[name]; known {
+		return &fault{KindNameTaken, &leaving{f.err, time.Since(at)}}
+	}
+	return err
+}
+
+// passing tells whether an error goes away by itself in a moment.
+func passing(err error) bool {
+	if l, ok := errors.AsType[*leaving](err); ok {
+		return l.ago < goodbyeTime
+	}
+	return errors.Is(err, errBusyDialling)
 }
 
 // awaitEnd waits until ergo has forgotten the node's last connection.
@@ -234,15 +269,6 @@ func (c *Conn) gone() {
 	n.mu.Unlock()
 	close(c.terminated)
 	n.wg.Done()
-}
-
-// sinceEnd tells how long ago our last connection to a node ended.
-func (n *Network) sinceEnd(name string) (time.Duration, bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	at, known := n.ended[name]
-	ago := time.Since(at)
-	return ago, known && ago < endedMemory
 }
 
 // askTickTime asks the node for its tick time. A node that cannot tell has the

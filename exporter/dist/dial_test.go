@@ -357,7 +357,7 @@ func TestBadHandshakes(t *testing.T) {
 		"empty status":          {say(""), dist.KindProtocol, dist.ErrProtocol, "0 bytes"},
 		"unknown status":        {say("sfine"), dist.KindProtocol, dist.ErrProtocol, `"fine"`},
 		"named":                 {say("snamed:\x00\x01x\x00\x00\x00\x01"), dist.KindProtocol, dist.ErrProtocol, "named"},
-		"nok":                   {say("snok"), dist.KindProtocol, dist.ErrProtocol, "connecting to us itself"},
+		"nok":                   {say("snok"), dist.KindClosed, dist.ErrClosed, "dialling us itself"},
 		"alive":                 {say("salive"), dist.KindNameTaken, dist.ErrNameTaken, "already connected"},
 		"no status":             {say("x"), dist.KindProtocol, dist.ErrProtocol, "status was due"},
 		"huge message":          {say(strings.Repeat("s", 60_000)), dist.KindProtocol, dist.ErrProtocol, "60000 bytes"},
@@ -375,7 +375,7 @@ func TestBadHandshakes(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := start(t, dist.Options{}).Dial(t.Context(), fake(t, c.script))
+			_, err := start(t, dist.Options{DialTimeout: 500 * time.Millisecond}).Dial(t.Context(), fake(t, c.script))
 			requireKind(t, err, c.kind, c.sentinel, c.text)
 		})
 	}

@@ -14,6 +14,10 @@ import (
 	"strings"
 )
 
+// errBusyDialling is what a node says while a process there has sent something
+// to our name, for as long as the node tries to connect in vain.
+var errBusyDialling = errors.New("the node is dialling us itself, which cannot succeed, and takes nobody until it gives up")
+
 // flags are what a node can do (erts, "Distribution Protocol", DFLAG_*).
 type flags uint64
 
@@ -116,7 +120,7 @@ func checkStatus(conn io.Writer, message []byte, self string) error {
 	case "not_allowed":
 		return faultf(KindNotAllowed, "the node refused the name %q", self)
 	case "nok":
-		return faultf(KindProtocol, "the node says that it is connecting to us itself")
+		return &fault{KindClosed, errBusyDialling}
 	default:
 		return faultf(KindProtocol, "unknown status %q", clip(message[1:]))
 	}
