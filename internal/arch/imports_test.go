@@ -31,11 +31,12 @@ var rooms = map[string][]string{
 	"exporter/agent":      {"exporter/dist", "exporter/etf", "exporter/snapshot"},
 	"exporter/api":        {"exporter/api/client"},
 	"exporter/api/client": {},
-	"exporter/config":     {"exporter/discovery"},
-	"exporter/discovery":  {},
-	"exporter/dist":       {"exporter/etf"},
-	"exporter/etf":        {},
-	"exporter/metrics":    {"exporter/snapshot"},
+	// config names the collectors that can be switched.
+	"exporter/config":    {"exporter/discovery", "exporter/snapshot"},
+	"exporter/discovery": {},
+	"exporter/dist":      {"exporter/etf"},
+	"exporter/etf":       {},
+	"exporter/metrics":   {"exporter/snapshot"},
 	// node names the reason why a node is not up, which dist's errors know.
 	"exporter/node":     {"exporter/agent", "exporter/discovery", "exporter/dist", "exporter/snapshot", "exporter/store"},
 	"exporter/snapshot": {},
@@ -56,7 +57,8 @@ var rooms = map[string][]string{
 // owners says which rooms may import a module of somebody else's: what such a
 // dependency is like is hidden behind one package of ours.
 var owners = map[string][]string{
-	"filippo.io/age":                             {"exporter/store"},
+	// config checks a key before anything starts; store encrypts with it.
+	"filippo.io/age":                             {"exporter/config", "exporter/store"},
 	"github.com/ergo-services/ergo":              {"exporter/dist"},
 	"github.com/getkin/kin-openapi":              {"exporter/api"},
 	"github.com/jackc/pgx/v5":                    {"exporter/store"},
