@@ -8,10 +8,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// page gathers the families of one answer. It is a prometheus.Gatherer by its
-// families method: samples are written as they are read, without a registry
-// in between, which would sort labels and check what the catalogue's tests
-// have checked.
+// page gathers the families of one answer. Samples are written as they are
+// read, without a registry in between: that would sort the labels, and check
+// at every scrape what the tests of the catalogue check once.
 type page struct {
 	names     Names
 	limits    Limits
