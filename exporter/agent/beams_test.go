@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,5 +57,22 @@ func TestBeamsFor(t *testing.T) {
 		var unsupported *UnsupportedError
 		require.ErrorAs(t, err, &unsupported, release)
 		require.ErrorContains(t, err, "OTP 23 or later")
+	}
+}
+
+// TestBeamsForOTP23 reads the highest instruction that the modules use. The
+// compiler of OTP 25 takes newer ones for some things, records above all, in
+// spite of +r23.
+func TestBeamsForOTP23(t *testing.T) {
+	t.Parallel()
+	const highest = 170 // of OTP 23
+	beams, err := beamsFor("23")
+	require.NoError(t, err)
+	for i, beam := range beams {
+		// "Code", then the chunk's size, the size of its head and the version
+		// of the instruction set.
+		chunk := bytes.Index(beam, []byte("Code"))
+		require.Positive(t, chunk)
+		require.LessOrEqual(t, binary.BigEndian.Uint32(beam[chunk+16:]), uint32(highest), modules[i])
 	}
 }

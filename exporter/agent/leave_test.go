@@ -29,7 +29,7 @@ const nodeState = `
 	 {msacc, lists:sort(erlang:statistics(microstate_accounting)) =/= lists:sort(erlang:statistics(microstate_accounting))},
 	 {wall_time, erlang:statistics(scheduler_wall_time) =/= undefined},
 	 {system_monitor, erlang:system_monitor()},
-	 {nodes, nodes(connected)}]`
+	 {nodes, nodes(hidden)}]`
 
 // nodeDiff gives what of the state is not as it was when it was put away.
 const nodeDiff = `[if is_list(Was), is_list(Is) -> {What, gone, Was -- Is, new, Is -- Was};
@@ -45,7 +45,7 @@ func remember(t *testing.T, n *erltest.Node) {
 	conn, err := network.Dial(deadline(t), dist.Target{Node: n.Name, Cookie: n.Cookie, Address: n.Address()})
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
-	require.Eventually(t, func() bool { return n.Eval(t, "nodes(connected)") == "[]" }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return n.Eval(t, "nodes(hidden)") == "[]" }, 5*time.Second, 5*time.Millisecond)
 	n.Eval(t, "put(state, "+nodeState+"), "+nodeDiff)
 	n.Eval(t, "put(state, "+nodeState+"), ok")
 	require.Equal(t, "[]", n.Eval(t, nodeDiff), "the node is not at rest")

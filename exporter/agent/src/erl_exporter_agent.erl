@@ -16,7 +16,7 @@
 %% version that is loaded then, and so never lingers in old code.
 -export([start/1, init/4, loop/1, leave/2]).
 
-%% Changes with every change of the messages or of #state{}.
+%% Changes with every change of the messages or of the state.
 -define(PROTOCOL, 1).
 
 %% All modules of the agent, this one last: it is the last to be deleted.
@@ -28,48 +28,31 @@
 %% Failures are told in full only if they are small (bytes when encoded).
 -define(MAX_REASON, 2048).
 
--record(settings, {
-    %% How long a reading waits for its helpers, in ms.
-    deadline,
-    %% allocators: one row an instance, or sums.
-    per_instance,
-    %% Microstate accounting: auto, on or off.
-    msacc,
-    %% The agent's own limits: reductions a minute, bytes of memory.
-    max_reductions,
-    max_memory
-}).
-
--record(state, {
-    protocol = ?PROTOCOL,
-    %% Whether microstate accounting is to be switched off on leaving. This
-    %% field and the one before keep their places in every protocol version.
-    msacc_ours = false,
-    owner,
-    owner_ref,
-    settings,
-    %% The lease in ms, and when it was last renewed (monotonic ms).
-    lease,
-    renewed,
-    %% How many events the owner is still willing to take.
-    credit = 0,
-    %% Events and readings that could not be sent.
-    dropped = 0,
-    %% What jobs left for their next run: #{Job => Term}.
-    memos = #{},
-    %% What the owner knows of labels and constants: #{{Collector, N} => Term}.
-    told = #{},
-    %% Helpers that missed their deadline: #{MonitorRef => {Job, Pid, Since}}.
-    late = #{},
-    %% Reductions of all helpers so far, and bytes used by those of the last
-    %% reading.
-    helper_reductions = 0,
-    helper_memory = 0,
-    %% When the present window of the limits began, and the reductions then.
-    window,
-    %% false, or the limit that was passed in this window: {What, Limit}.
-    shedding = false
-}).
+%% The state is a map and not a record: what compilers of OTP 25 make of records
+%% for OTP 23 does not load there. Its keys:
+%%
+%% protocol           the version of this module
+%% msacc_ours         whether microstate accounting is to be switched off on
+%%                    leaving; has this meaning in every version
+%% owner, owner_ref   whose agent this is, and the monitor of it
+%% settings           a map: deadline (how long a reading waits for helpers, in
+%%                    ms), per_instance (allocators: a row an instance, or
+%%                    sums), msacc (auto, on, off), max_reductions (a minute)
+%%                    and max_memory (bytes)
+%% lease, renewed     the lease in ms, and when it was renewed (monotonic ms)
+%% credit             how many events the owner is still willing to take
+%% dropped            how many events and readings could not be sent
+%% memos              what jobs left for their next run: #{Job => Term}
+%% told               labels and constants that the owner knows:
+%%                    #{{Collector, N} => Term}
+%% late               helpers that missed their deadline:
+%%                    #{MonitorRef => {Job, Pid, Since}}
+%% helper_reductions  of all helpers so far
+%% helper_memory      bytes, of the helpers of the last reading
+%% window             when the present window of the limits began, and the
+%%                    reductions then
+%% shedding           false, or the limit that was passed in this window:
+%%                    {What, Limit}
 
 %%% ----------------------------------------------------------------------
 %%% Start
@@ -82,7 +65,7 @@ start({?PROTOCOL, Owner, Lease, Settings}) ->
     {Pid, Monitor} = spawn_opt(
         ?MODULE,
         init,
-        [{self(), Ref}, Owner, Lease, list_to_tuple([settings | tuple_to_list(Settings)])],
+        [{self(), Ref}, Owner, Lease, Settings],
         [monitor, {message_queue_data, off_heap}]
     ),
     receive
@@ -95,22 +78,14 @@ start({?PROTOCOL, Owner, Lease, Settings}) ->
 start(_) ->
     {error, {protocol, ?PROTOCOL}}.
 
-init({Caller, Ref}, Owner, Lease, #settings{msacc = MSAcc} = Settings) ->
+init({Caller, Ref}, Owner, Lease, Settings) ->
     process_flag(trap_exit, true),
     %% The caller's group leader is on another node, or ends with the call.
     group_leader(whereis(init), self()),
     %% The name is the lock: of two exporters that start at once, one wins.
     try register(?MODULE, self()) of
         true ->
-            S = #state{
-                msacc_ours = MSAcc =:= on andalso not switch_msacc(true),
-                owner = Owner,
-                owner_ref = erlang:monitor(process, Owner),
-                settings = Settings,
-                lease = Lease,
-                renewed = now_ms(),
-                window = {now_ms(), 0}
-            },
+            S = new(Owner, Lease, Settings),
             erlang:start_timer(Lease, self(), lease),
             Caller ! {Ref, {ok, self(), hello(S)}},
             hibernate(S)
@@ -118,7 +93,33 @@ init({Caller, Ref}, Owner, Lease, #settings{msacc = MSAcc} = Settings) ->
         error:badarg -> Caller ! {Ref, {error, owned}}
     end.
 
-hello(#state{msacc_ours = Ours}) ->
+new(Owner, Lease, {Deadline, PerInstance, MSAcc, MaxReductions, MaxMemory}) ->
+    #{
+        protocol => ?PROTOCOL,
+        msacc_ours => MSAcc =:= on andalso not switch_msacc(true),
+        owner => Owner,
+        owner_ref => erlang:monitor(process, Owner),
+        settings => #{
+            deadline => Deadline,
+            per_instance => PerInstance,
+            msacc => MSAcc,
+            max_reductions => MaxReductions,
+            max_memory => MaxMemory
+        },
+        lease => Lease,
+        renewed => now_ms(),
+        credit => 0,
+        dropped => 0,
+        memos => #{},
+        told => #{},
+        late => #{},
+        helper_reductions => 0,
+        helper_memory => 0,
+        window => {now_ms(), 0},
+        shedding => false
+    }.
+
+hello(#{msacc_ours := Ours}) ->
     {?PROTOCOL, erl_exporter_collect:schema(), erl_exporter_collect:node_info(), Ours}.
 
 %% Answers the flag's old value. The flag is global and outlives its setter.
@@ -129,12 +130,12 @@ switch_msacc(Flag) ->
 %%% The loop
 %%% ----------------------------------------------------------------------
 
-loop(#state{protocol = ?PROTOCOL, owner = Owner, owner_ref = OwnerRef} = S) ->
+loop(#{protocol := ?PROTOCOL, owner := Owner, owner_ref := OwnerRef, late := Late} = S) ->
     receive
         {Owner, snapshot, Seq, Collectors} ->
             hibernate(snapshot(Seq, Collectors, S));
         {Owner, renew, Credit} ->
-            hibernate(S#state{renewed = now_ms(), credit = Credit});
+            hibernate(S#{renewed := now_ms(), credit := Credit});
         {Owner, detach} ->
             ?MODULE:leave(detached, S);
         {handover, NewOwner} when is_pid(NewOwner) ->
@@ -145,7 +146,7 @@ loop(#state{protocol = ?PROTOCOL, owner = Owner, owner_ref = OwnerRef} = S) ->
             ?MODULE:leave({owner, Reason}, S);
         {'DOWN', Ref, process, _, _} ->
             %% The answer of a helper that was too late is of no use any more.
-            hibernate(S#state{late = maps:remove(Ref, S#state.late)});
+            hibernate(S#{late := maps:remove(Ref, Late)});
         {'EXIT', _, Reason} ->
             ?MODULE:leave({exit, Reason}, S);
         _ ->
@@ -161,7 +162,7 @@ hibernate(S) ->
 
 %% An exporter that comes back takes over from itself; another one is told who
 %% the owner is.
-handover(NewOwner, #state{owner = Owner} = S) ->
+handover(NewOwner, #{owner := Owner} = S) ->
     case node(NewOwner) =:= node(Owner) orelse lease_left(S) =< 0 of
         true ->
             ?MODULE:leave(replaced, S);
@@ -181,7 +182,7 @@ check_lease(S) ->
             ?MODULE:leave(lease, S)
     end.
 
-lease_left(#state{lease = Lease, renewed = Renewed}) ->
+lease_left(#{lease := Lease, renewed := Renewed}) ->
     Lease - (now_ms() - Renewed).
 
 %% Never waits, neither for a connection nor for room in a socket's buffer.
@@ -189,13 +190,16 @@ post(Pid, Message) ->
     erlang:send(Pid, Message, [noconnect, nosuspend]).
 
 %% Events are sent under credit, so that a slow owner is not flooded.
-event(Event, #state{owner = Owner, credit = Credit} = S) when Credit > 0 ->
+event(Event, #{owner := Owner, credit := Credit} = S) when Credit > 0 ->
     case post(Owner, {?MODULE, event, Event}) of
-        ok -> S#state{credit = Credit - 1};
-        _ -> S#state{dropped = S#state.dropped + 1}
+        ok -> S#{credit := Credit - 1};
+        _ -> drop(S)
     end;
 event(_, S) ->
-    S#state{dropped = S#state.dropped + 1}.
+    drop(S).
+
+drop(#{dropped := Dropped} = S) ->
+    S#{dropped := Dropped + 1}.
 
 now_ms() ->
     erlang:monotonic_time(millisecond).
@@ -209,13 +213,13 @@ now_ms() ->
 %% but old code, may come later. It runs in a process of its own because it
 %% ends all that still run the code to be purged.
 leave(Reason, S) ->
-    _ = element(#state.msacc_ours, S) =:= true andalso switch_msacc(false),
+    _ = maps:get(msacc_ours, S, false) andalso switch_msacc(false),
     clear_up(Reason, S),
     lists:foreach(fun delete/1, ?MODULES),
     spawn(lists, foreach, [fun code:purge/1, ?MODULES]),
     exit(normal).
 
-clear_up(Reason, #state{protocol = ?PROTOCOL, owner = Owner, late = Late}) ->
+clear_up(Reason, #{protocol := ?PROTOCOL, owner := Owner, late := Late}) ->
     lists:foreach(fun({_, Pid, _}) -> exit(Pid, kill) end, maps:values(Late)),
     post(Owner, {?MODULE, leaving, small(Reason)});
 clear_up(_, _) ->
@@ -235,13 +239,13 @@ delete(Module) ->
 %% here: it is what lets an overloaded node be read at all.
 snapshot(Seq, Collectors, S0) ->
     process_flag(priority, high),
-    {Outcomes, S1} = read(Collectors, open_window(S0)),
-    {Answer, Told} = lists:mapfoldl(fun untold/2, S1#state.told, Outcomes),
+    {Outcomes, #{owner := Owner, told := Told0} = S1} = read(Collectors, open_window(S0)),
+    {Answer, Told} = lists:mapfoldl(fun untold/2, Told0, Outcomes),
     S2 =
-        case post(S1#state.owner, {?MODULE, snapshot, Seq, term_to_binary(Answer)}) of
-            ok -> S1#state{told = Told};
+        case post(Owner, {?MODULE, snapshot, Seq, term_to_binary(Answer)}) of
+            ok -> S1#{told := Told};
             %% What was not sent has not been told.
-            _ -> S1#state{told = #{}, dropped = S1#state.dropped + 1}
+            _ -> drop(S1#{told := #{}})
         end,
     S3 = check_limits(S2),
     process_flag(priority, normal),
@@ -249,16 +253,16 @@ snapshot(Seq, Collectors, S0) ->
 
 %% Reads what is at hand, which costs next to nothing, has helpers read the
 %% rest side by side, and takes what has come by the deadline.
-read(Collectors, #state{settings = #settings{deadline = Wait}, shedding = Shedding} = S0) ->
+read(Collectors, #{settings := #{deadline := Wait}, shedding := Shedding} = S0) ->
     Deadline = now_ms() + Wait,
     Wanted = [C || C <- Collectors, Shedding =:= false orelse erl_exporter_collect:is_cheap(C)],
     AtHand = maps:from_list([{C, timed(fun() -> at_hand(C, S0) end)} || C <- Wanted]),
     {Pending, Stuck} = start_helpers(Wanted, S0),
-    {Answers, S1} = gather(Pending, Deadline, Stuck, S0#state{helper_memory = 0}),
+    {Answers, S1} = gather(Pending, Deadline, Stuck, S0#{helper_memory := 0}),
     Outcomes = [{C, outcome(C, AtHand, Answers, Shedding)} || C <- Collectors],
     {Outcomes, S1}.
 
-at_hand(agent, #state{dropped = Dropped, shedding = Shedding} = S) ->
+at_hand(agent, #{dropped := Dropped, shedding := Shedding} = S) ->
     {message_queue_len, Queue} = process_info(self(), message_queue_len),
     {memory, Memory} = process_info(self(), memory),
     {reductions(S), Memory, Queue, Dropped, erl_exporter_collect:flag(Shedding =/= false)};
@@ -267,7 +271,7 @@ at_hand(Collector, _) ->
 
 %% A job whose helper still waits gets no second one, so that a server that
 %% hangs is asked once and not at every reading.
-start_helpers(Collectors, #state{late = Late} = S) ->
+start_helpers(Collectors, #{late := Late} = S) ->
     Busy = maps:from_list([{Job, Since} || {Job, _, Since} <- maps:values(Late)]),
     lists:foldl(
         fun(Job, {Pending, Stuck}) ->
@@ -282,9 +286,9 @@ start_helpers(Collectors, #state{late = Late} = S) ->
 
 %% A helper answers with its exit reason: that is one message, and when it is
 %% here the helper is gone.
-start_helper(Job, #state{settings = Settings, memos = Memos}, Pending) ->
-    Memo = maps:get(Job, Memos, none),
-    Context = {Settings#settings.per_instance, Settings#settings.msacc, Memo},
+start_helper(Job, #{settings := Settings, memos := Memos}, Pending) ->
+    #{per_instance := PerInstance, msacc := MSAcc} = Settings,
+    Context = {PerInstance, MSAcc, maps:get(Job, Memos, none)},
     {Pid, Ref} = spawn_opt(
         fun() ->
             Timed = timed(fun() -> erl_exporter_collect:run(Job, Context) end),
@@ -305,24 +309,20 @@ gather(Pending, Deadline, Answers, S) ->
             {Timed, S1} = helped(Job, Exit, S),
             gather(Rest, Deadline, Answers#{Job => Timed}, S1)
     after max(0, Deadline - now_ms()) ->
-        Wait = (S#state.settings)#settings.deadline,
-        Late = [{Job, {Wait * 1000, {error, {late, Wait}}}} || {Job, _, _} <- maps:values(Pending)],
-        {
-            maps:merge(Answers, maps:from_list(Late)),
-            S#state{late = maps:merge(S#state.late, Pending)}
-        }
+        #{settings := #{deadline := Wait}, late := Late} = S,
+        Missed = [{Job, {Wait * 1000, {error, {late, Wait}}}} || {Job, _, _} <- maps:values(Pending)],
+        {maps:merge(Answers, maps:from_list(Missed)), S#{late := maps:merge(Late, Pending)}}
     end.
 
 helped(Job, {?MODULE, {Took, Result}, Reductions, Memory}, S0) ->
-    S1 = S0#state{
-        helper_reductions = S0#state.helper_reductions + Reductions,
-        helper_memory = S0#state.helper_memory + Memory
+    #{helper_reductions := AllReductions, helper_memory := AllMemory, memos := Memos} = S0,
+    S1 = S0#{
+        helper_reductions := AllReductions + Reductions,
+        helper_memory := AllMemory + Memory
     },
     case Result of
-        {ok, {memo, Memo, Value}} ->
-            {{Took, {ok, Value}}, S1#state{memos = (S1#state.memos)#{Job => Memo}}};
-        _ ->
-            {{Took, Result}, S1}
+        {ok, {memo, Memo, Value}} -> {{Took, {ok, Value}}, S1#{memos := Memos#{Job => Memo}}};
+        _ -> {{Took, Result}, S1}
     end;
 helped(_, Exit, S) ->
     {{0, {error, small(Exit)}}, S}.
@@ -403,20 +403,21 @@ label_text(L) when is_integer(L) -> integer_to_binary(L).
 %%% The agent's own limits
 %%% ----------------------------------------------------------------------
 
-open_window(#state{window = {Since, _}} = S) ->
+open_window(#{window := {Since, _}} = S) ->
     case now_ms() of
         Now when Now - Since >= ?WINDOW_MS ->
-            S#state{window = {Now, reductions(S)}, shedding = false};
+            S#{window := {Now, reductions(S)}, shedding := false};
         _ ->
             S
     end.
 
 %% Past a limit, all but the cheap collectors are left out until the window
 %% ends.
-check_limits(#state{shedding = false, settings = Settings, window = {_, Before}} = S) ->
-    #settings{max_reductions = MaxReductions, max_memory = MaxMemory} = Settings,
+check_limits(#{shedding := false} = S) ->
+    #{settings := Settings, window := {_, Before}, helper_memory := Helpers} = S,
+    #{max_reductions := MaxReductions, max_memory := MaxMemory} = Settings,
     {memory, Own} = process_info(self(), memory),
-    case {reductions(S) - Before, Own + S#state.helper_memory} of
+    case {reductions(S) - Before, Own + Helpers} of
         {Used, _} when Used > MaxReductions -> shed({reductions, MaxReductions}, Used, S);
         {_, Used} when Used > MaxMemory -> shed({memory, MaxMemory}, Used, S);
         _ -> S
@@ -425,8 +426,8 @@ check_limits(S) ->
     S.
 
 shed(Limit, Used, S) ->
-    event({shedding, Limit, Used}, S#state{shedding = Limit}).
+    event({shedding, Limit, Used}, S#{shedding := Limit}).
 
-reductions(#state{helper_reductions = Helpers}) ->
+reductions(#{helper_reductions := Helpers}) ->
     {reductions, Own} = process_info(self(), reductions),
     Own + Helpers.

@@ -11,23 +11,25 @@
 %% A scan waits this many times its last cost before it is done again.
 -define(SCAN_PAUSE, 1000).
 
-%% What does not change while the process lives, and the last count of its
-%% open files: {Count, Cost, When}, times in native units.
--record(os, {page_size, max_files, start_time, scan = {[], 0, 0}}).
-
 %% Files are read past the file server, which may be busy. Where there is no
-%% /proc, only what Erlang itself knows is answered.
+%% /proc, only what Erlang itself knows is answered. The memo is {Constants,
+%% Scan}: {PageSize, MaxFiles, StartTime}, and of the last count of open files
+%% {Count, Cost, When} in native units of time.
 read(Memo) ->
     case prim_file:read_file("/proc/self/stat") of
         {ok, Stat} ->
             [UserTicks, SystemTicks, _, _, _, _, Threads, _, Started, Virtual, Pages | _] =
                 lists:nthtail(10, stat_numbers(Stat)),
-            OS = open_files(os_constants(Memo, Started, Virtual)),
-            {Open, _, _} = OS#os.scan,
+            {{PageSize, MaxFiles, StartTime} = Constants, LastScan} =
+                case Memo of
+                    none -> {constants(Started, Virtual), {[], 0, 0}};
+                    _ -> Memo
+                end,
+            {Open, _, _} = Scan = open_files(LastScan),
             CPU = (UserTicks + SystemTicks) / ?TICKS_PER_SECOND,
-            {memo, OS, [
-                {row, {Pages * OS#os.page_size, Virtual, Open, CPU, Threads, uptime()}},
-                {const, {OS#os.max_files, OS#os.start_time}}
+            {memo, {Constants, Scan}, [
+                {row, {Pages * PageSize, Virtual, Open, CPU, Threads, uptime()}},
+                {const, {MaxFiles, StartTime}}
             ]};
         {error, _} ->
             {CPU, _} = statistics(runtime),
@@ -50,14 +52,8 @@ stat_numbers(Stat) ->
     <<_:Pos/binary, ") ", _State, " ", Numbers/binary>> = Stat,
     [binary_to_integer(N) || N <- binary:split(Numbers, [<<" ">>, <<"\n">>], [global, trim])].
 
-os_constants(none, Started, Virtual) ->
-    #os{
-        page_size = page_size(Virtual),
-        max_files = max_files(),
-        start_time = boot_time() + Started / ?TICKS_PER_SECOND
-    };
-os_constants(OS, _, _) ->
-    OS.
+constants(Started, Virtual) ->
+    {page_size(Virtual), max_files(), boot_time() + Started / ?TICKS_PER_SECOND}.
 
 %% The same size is in stat in bytes and in statm in pages. It may change
 %% between the two reads, so the power of two next to the ratio is taken.
@@ -90,15 +86,15 @@ line(Key, Text) ->
 
 %% From Linux 6.2 on the folder's size is the number of open files. Before that
 %% they have to be listed, which takes long on a node with many connections.
-open_files(#os{scan = {_, Cost, Last}} = OS) ->
+open_files({_, Cost, When} = Last) ->
     case file:read_file_info("/proc/self/fd", [raw]) of
         {ok, Info} when element(2, Info) > 0 ->
-            OS#os{scan = {element(2, Info), 0, 0}};
+            {element(2, Info), 0, 0};
         _ ->
             Now = erlang:monotonic_time(),
-            case Cost =:= 0 orelse Now - Last > ?SCAN_PAUSE * Cost of
-                true -> OS#os{scan = list_open_files(Now)};
-                false -> OS
+            case Cost =:= 0 orelse Now - When > ?SCAN_PAUSE * Cost of
+                true -> list_open_files(Now);
+                false -> Last
             end
     end.
 

@@ -1,0 +1,61 @@
+//go:build e2e
+
+package agent_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/exporter/agent"
+	"github.com/erlops/erlops/exporter/snapshot"
+	"github.com/erlops/erlops/internal/erltest"
+)
+
+// TestReleases reads everything on nodes of other releases than the machine's,
+// and leaves them as they were.
+func TestReleases(t *testing.T) {
+	t.Parallel()
+	for _, release := range []string{"23", "27", "29"} {
+		t.Run("OTP "+release, func(t *testing.T) {
+			t.Parallel()
+			epmd := erltest.StartEPMD(t)
+			n := erltest.Start(t, erltest.Options{OTP: release, EPMD: epmd})
+			n.Eval(t, "ok = mnesia:start()")
+			peer := erltest.Start(t, erltest.Options{OTP: release, EPMD: epmd, Cookie: n.Cookie})
+			require.Equal(t, "pong", n.Eval(t, "net_adm:ping('"+peer.Name+"')"))
+			remember(t, n)
+			s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n,
+				agent.Settings{MSAcc: agent.MSAccOn, AllocatorsPerInstance: true})
+			require.Equal(t, release, s.Info().OTPRelease)
+			for range 2 {
+				all := read(t, s)
+				for _, c := range all.Collectors {
+					require.Empty(t, c.Err, c.Name)
+					require.Empty(t, c.Missing, c.Name)
+				}
+				requireFull(t, all)
+			}
+			want := strings.Split(strings.Trim(n.Eval(t, allocatorsOneByOne), `[]"`), `","`)
+			require.Len(t, allocatorLines(table(t, read(t, s), "allocators")), len(want))
+			require.NoError(t, s.Detach(deadline(t)))
+			requireAsBefore(t, n, 5*time.Second)
+		})
+	}
+}
+
+// requireFull checks that every column that these releases have is there.
+func requireFull(t *testing.T, all *snapshot.Snapshot) {
+	t.Helper()
+	for _, name := range []string{
+		"memory", "statistics", "system_info", "dist_peer", "dist_proc", "mnesia", "mnesia_table", "process", "agent",
+	} {
+		from := table(t, all, name)
+		require.NotEmpty(t, from.Rows, name)
+		for _, c := range from.Columns {
+			require.Len(t, column(t, from, c), len(from.Rows), "%s %s", name, c)
+		}
+	}
+}
