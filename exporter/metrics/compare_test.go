@@ -50,7 +50,7 @@ func compareFamily(name string, theirs, ours []pageOf, extra map[string]float64)
 			continue
 		}
 		have, ok := valuesOf(ours, name, series)
-		what := ""
+		var what string
 		switch {
 		case !ok:
 			what = "series is missing"

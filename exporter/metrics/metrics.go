@@ -7,7 +7,7 @@
 // dashboards made for it work unchanged.
 package metrics
 
-//go:generate go run ./gendoc ../../docs/metrics.md
+//go:generate go run ./gendoc
 
 import (
 	"cmp"

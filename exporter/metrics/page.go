@@ -135,7 +135,7 @@ func (n *nodePage) labels(row *Family, t *table, i int, sample Sample) []*dto.La
 	pairs = append(pairs, n.common...)
 	given := sample.Fixed
 	for _, l := range row.Labels {
-		value := ""
+		var value string
 		if l.From == "" {
 			value, given = given[0], given[1:]
 		} else {

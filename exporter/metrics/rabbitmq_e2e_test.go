@@ -22,7 +22,7 @@ func TestSameAsRabbitMQ(t *testing.T) {
 	const rounds = 10
 	rabbit := erltest.StartRabbitMQ(t, erltest.ServerOptions{Plugins: []string{"rabbitmq_prometheus"}})
 	session := attach(t, rabbit.Node, agent.Settings{AllocatorsPerInstance: true, MSAcc: agent.MSAccOn})
-	h := newHandler(t, metrics.Options{Fleet: real(rabbit.Node, session)})
+	h := newHandler(t, metrics.Options{Fleet: attached(rabbit.Node, session)})
 
 	theirs, ours := []pageOf{pluginPage(t, rabbit)}, []pageOf{}
 	requireWhole(t, theirs[0])

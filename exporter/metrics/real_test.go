@@ -51,8 +51,8 @@ func attach(t *testing.T, n *erltest.Node, s agent.Settings) *agent.Session {
 	return session
 }
 
-// real makes a fleet of an attached node.
-func real(n *erltest.Node, s *agent.Session) *fleet {
+// attached makes a fleet of an attached node.
+func attached(n *erltest.Node, s *agent.Session) *fleet {
 	return &fleet{
 		nodes: []metrics.Node{{Name: n.Name, State: metrics.StateUp}},
 		snapshot: func(ctx context.Context, _ string, r snapshot.Request) (*snapshot.Snapshot, error) {
@@ -109,7 +109,7 @@ func TestPlainNode(t *testing.T) {
 	if *record {
 		save(t, read, recordedFile)
 	}
-	w := get(newHandler(t, metrics.Options{Fleet: real(node, session)}).Probe(), "/probe?target="+node.Name)
+	w := get(newHandler(t, metrics.Options{Fleet: attached(node, session)}).Probe(), "/probe?target="+node.Name)
 	require.Equal(t, http.StatusOK, w.Code)
 	requireFamilies(t, w.Body.String(), "erlang_")
 	body := w.Body.String()

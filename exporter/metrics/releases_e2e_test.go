@@ -33,7 +33,7 @@ func TestEjabberd(t *testing.T) {
 func realPage(t *testing.T, n *erltest.Node) string {
 	t.Helper()
 	session := attach(t, n, agent.Settings{MSAcc: agent.MSAccOn})
-	h := newHandler(t, metrics.Options{Fleet: real(n, session)})
+	h := newHandler(t, metrics.Options{Fleet: attached(n, session)})
 	page := get(h.Probe(), "/probe?target="+n.Name).Body.String()
 	require.Contains(t, page, "\nerlang_up 1\n")
 	require.NotContains(t, page, "erlang_exporter_scrape_success{collector=\"memory\"} 0")

@@ -1,6 +1,6 @@
 // Gendoc writes docs/metrics.md out of the catalogue of package metrics:
 //
-//	go run ./exporter/metrics/gendoc docs/metrics.md
+//	go generate ./exporter/metrics
 package main
 
 import (
@@ -38,14 +38,13 @@ var titles = []struct{ collector, title string }{
 	{"", "The scrape itself"},
 }
 
+// document is the page as seen from exporter/metrics, where go generate runs.
+const document = "../../docs/metrics.md"
+
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: gendoc FILE")
-		os.Exit(2)
-	}
 	var page bytes.Buffer
 	write(&page, metrics.Catalogue())
-	if err := os.WriteFile(os.Args[1], page.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(document, page.Bytes(), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
