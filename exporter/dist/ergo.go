@@ -178,7 +178,7 @@ func (h handshake) Start(_ net.Addr, standIn lib.NetReadWriter, _ bool, _ string
 	}
 	c := h.dial.conn
 	stop := abortWith(h.dial.ctx, c.sock)
-	peer, err := shake(c.sock, c.net.identity(), c.target.Node, c.target.Cookie)
+	peer, err := shake(handshaker{c.sock, c.target.TLS != nil}, c.net.identity(), c.target.Node, c.target.Cookie)
 	if !stop() && err == nil { // the deadline is already on its way to the socket
 		err = context.Cause(h.dial.ctx)
 	}

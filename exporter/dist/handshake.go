@@ -60,6 +60,10 @@ const neededFlags = flagExtendedReferences | flagFunTags | flagNewFunTags | flag
 // challenge with a name of 255 characters.
 const maxHandshake = 19 + 4*maxNodeName
 
+// tlsAlert is how a node that expects TLS begins its answer: an alert of
+// version 3.x. As a length it is beyond maxHandshake.
+const tlsAlert = 21<<8 | 3
+
 // identity is one side of a connection.
 type identity struct {
 	name     string
@@ -70,18 +74,18 @@ type identity struct {
 // shake runs the handshake of the dialling side and gives what the peer said
 // of itself. The caller bounds its time with deadlines on conn, and closes
 // conn on failure.
-func shake(conn io.ReadWriter, self identity, peer, cookie string) (identity, error) {
-	if err := writeMessage(conn, sendName(self)); err != nil {
+func shake(conn handshaker, self identity, peer, cookie string) (identity, error) {
+	if err := conn.write(sendName(self)); err != nil {
 		return identity{}, step("sending our name", err)
 	}
-	status, err := readMessage(conn)
+	status, err := conn.read()
 	if err != nil {
 		return identity{}, silence("waiting for the status", err)
 	}
 	if err := checkStatus(conn, status, self.name); err != nil {
 		return identity{}, err
 	}
-	message, err := readMessage(conn)
+	message, err := conn.read()
 	if err != nil {
 		return identity{}, silence("waiting for the challenge", err)
 	}
@@ -104,7 +108,7 @@ func sendName(self identity) []byte {
 }
 
 // checkStatus understands the peer's answer to our name.
-func checkStatus(conn io.Writer, message []byte, self string) error {
+func checkStatus(conn handshaker, message []byte, self string) error {
 	if message[0] != 's' {
 		return faultf(KindProtocol, "message %q came where a status was due", clip(message))
 	}
@@ -115,7 +119,7 @@ func checkStatus(conn io.Writer, message []byte, self string) error {
 		// The peer waits to hear whether the connection that it has is stale.
 		// "true" would throw out an exporter that works. Whether the "false"
 		// still arrives does not matter: we close.
-		_ = writeMessage(conn, []byte("sfalse"))
+		_ = conn.write([]byte("sfalse"))
 		return faultf(KindNameTaken, "the node is already connected to a %q", self)
 	case "not_allowed":
 		return faultf(KindNotAllowed, "the node refused the name %q", self)
@@ -160,16 +164,16 @@ func checkPeer(other identity, want string) error {
 }
 
 // prove answers the peer's challenge and checks its answer to ours.
-func prove(conn io.ReadWriter, challenge uint32, cookie string) error {
+func prove(conn handshaker, challenge uint32, cookie string) error {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails
 	ours := binary.BigEndian.Uint32(random[:])
 	proof := digest(cookie, challenge)
 	reply := append([]byte{'r'}, random[:]...)
-	if err := writeMessage(conn, append(reply, proof[:]...)); err != nil {
+	if err := conn.write(append(reply, proof[:]...)); err != nil {
 		return step("answering the challenge", err)
 	}
-	ack, err := readMessage(conn)
+	ack, err := conn.read()
 	if hungUp(err) {
 		// A node that does not like the answer logs it and hangs up.
 		return faultf(KindCookie, "the node hung up on our answer to its challenge")
@@ -192,27 +196,55 @@ func digest(cookie string, challenge uint32) [md5.Size]byte {
 	return md5.Sum([]byte(cookie + strconv.FormatUint(uint64(challenge), 10))) //nolint:gosec // see import
 }
 
-func writeMessage(w io.Writer, message []byte) error {
-	_, err := w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...))
+// handshaker sends and receives the messages of a handshake. Their lengths
+// have two bytes over TCP and four over TLS (inet_tls_dist).
+type handshaker struct {
+	io.ReadWriter
+	wide bool
+}
+
+func (h handshaker) write(message []byte) error {
+	b := make([]byte, 0, 4+len(message))
+	if h.wide {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(message)))
+	} else {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(message)))
+	}
+	_, err := h.Write(append(b, message...))
 	return err
 }
 
-// readMessage reads one message of the handshake, at least its tag. It reads
-// no byte beyond it: frames of another form follow.
-func readMessage(r io.Reader) ([]byte, error) {
-	var size [2]byte
-	if _, err := io.ReadFull(r, size[:]); err != nil {
+// read reads one message, at least its tag. It reads no byte beyond it: frames
+// of another form follow.
+func (h handshaker) read() ([]byte, error) {
+	n, err := h.length()
+	if err != nil {
 		return nil, err
 	}
-	n := binary.BigEndian.Uint16(size[:])
 	if n == 0 || n > maxHandshake {
 		return nil, faultf(KindProtocol, "a handshake message of %d bytes", n)
 	}
 	message := make([]byte, n)
-	if _, err := io.ReadFull(r, message); err != nil {
+	if _, err := io.ReadFull(h, message); err != nil {
 		return nil, err
 	}
 	return message, nil
+}
+
+func (h handshaker) length() (uint32, error) {
+	var size [4]byte
+	if h.wide {
+		_, err := io.ReadFull(h, size[:])
+		return binary.BigEndian.Uint32(size[:]), err
+	}
+	if _, err := io.ReadFull(h, size[:2]); err != nil {
+		return 0, err
+	}
+	n := binary.BigEndian.Uint16(size[:])
+	if n == tlsAlert {
+		return 0, faultf(KindTLS, "the node answers with TLS and none is configured for it")
+	}
+	return uint32(n), nil
 }
 
 // hungUp tells whether the peer ended the connection.
