@@ -25,6 +25,10 @@ import (
 	"go.uber.org/goleak"
 )
 
+// dnsChildEnv marks the process that runs TestDNS in namespaces of its own; what
+// it leaves behind ends with it.
+const dnsChildEnv = "ERLOPS_TEST_DNS_CHILD"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(dnsChildEnv) != "" {
 		os.Exit(m.Run())

@@ -1,3 +1,0 @@
-package discovery
-
-const dnsChildEnv = "ERLOPS_TEST_DNS_CHILD"
