@@ -28,7 +28,7 @@ func numbers(t testing.TB, n *erltest.Node, expr string) []float64 {
 	t.Helper()
 	var all []float64
 	// A tuple, for a list of numbers may be printed as text.
-	for field := range strings.SplitSeq(strings.Trim(n.Eval(t, "list_to_tuple(lists:flatten(["+expr+"]))"), "{}"), ",") {
+	for field := range strings.SplitSeq(strings.Trim(n.Eval(t, "list_to_tuple(lists:flatten([begin "+expr+" end]))"), "{}"), ",") {
 		f, err := strconv.ParseFloat(field, 64)
 		require.NoError(t, err, "%s", expr)
 		all = append(all, f)
