@@ -62,7 +62,7 @@ check_scripts() {
   git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck -x
 }
 
-check golangci-lint "${GOLANGCI_LINT:?is set by make lint}" run ./...
+check golangci-lint "${GOLANGCI_LINT:?is set by make lint}" run --allow-parallel-runners ./...
 check gofmt check_gofmt
 check "go vet" check_vet
 check "go mod tidy" go mod tidy -diff

@@ -195,7 +195,11 @@ func compile(ctx context.Context, dir string) error {
 	return nil
 }
 
-const config = `targets:
+// config lets everybody suspend and resume nodes: the exporter listens on the
+// loopback address only.
+const config = `storage: {path: %[1]s/exporter.db}
+auth: {unauthenticated_role: operate}
+targets:
   - name: webshop
     cookie_file: %[1]s/.erlang.cookie
     epmd: 127.0.0.1:%[2]d
@@ -220,7 +224,7 @@ func (d *demo) startExporter(ctx context.Context) error {
 		return err
 	}
 	if err := d.add("exporter", nil, d.exporter, "--config.file="+filepath.Join(d.dir, "exporter.yml"),
-		"--web.listen-address="+d.listen, "--storage.url="+filepath.Join(d.dir, "exporter.db")); err != nil {
+		"--web.listen-address="+d.listen); err != nil {
 		return err
 	}
 	for _, n := range nodes {

@@ -31,6 +31,8 @@ In another terminal
   curl '%[1]s/metrics/nodes'                        all nodes on one page
   curl '%[1]s/sd'                                   what Prometheus discovers
   curl '%[1]s/api/v1/nodes'                         the API
+  curl '%[1]s/api/v1/events'                        what changes, as it does
+  curl -X POST '%[1]s/api/v1/nodes/shop@localhost/suspend'   and /resume
   curl '%[1]s/metrics'                              the exporter itself
 
 In Prometheus

@@ -15,7 +15,7 @@ import (
 
 func main() {
 	exporter := flag.String("exporter", "", "the exporter's program (default: erl-exporter beside this one)")
-	listen := flag.String("listen", "127.0.0.1:9145", "address for the exporter; another free port when it is taken")
+	listen := flag.String("listen", "127.0.0.1:9198", "address for the exporter; another free port when it is taken")
 	flag.Parse()
 	// The terminal's hang-up ends the demo as Ctrl-C does.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
