@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strconv"
 
 	"github.com/erlops/erlops/exporter/api"
+	"github.com/erlops/erlops/exporter/config"
 	"github.com/erlops/erlops/exporter/metrics"
 	"github.com/erlops/erlops/exporter/node"
 	"github.com/erlops/erlops/exporter/snapshot"
@@ -41,12 +43,28 @@ func pageNode(s node.Status) metrics.Node {
 		"elixir_version": s.Info.Elixir, "architecture": s.Info.Architecture,
 	}
 	maps.DeleteFunc(meta, func(_, v string) bool { return v == "" })
-	settings := map[string]string{"group": s.Group, "source": s.Source, "address": s.Address, "epmd": s.EPMD}
-	maps.DeleteFunc(settings, func(_, v string) bool { return v == "" })
 	return metrics.Node{
 		Name: s.Name, ID: s.ID, Family: s.Family, State: metrics.State(s.State), LastError: s.LastError,
-		Labels: s.Labels, Meta: meta, Settings: settings,
+		Labels: s.Labels, Meta: meta, Settings: shownSettings(s),
 	}
+}
+
+// shownSettings are what a node is dialled and read with, in the words of the
+// configuration, without what is at its default there.
+func shownSettings(s node.Status) map[string]string {
+	shown := map[string]string{
+		"targets": s.Group, "source": s.Source, "address": s.Address, "epmd": s.EPMD,
+		"tls":           strconv.FormatBool(s.TLS),
+		"metrics.msacc": s.Settings.MSAcc, "metrics.allocators": string(config.AllocatorsSummed),
+	}
+	if s.Settings.AllocatorsPerInstance {
+		shown["metrics.allocators"] = string(config.AllocatorsPerInstance)
+	}
+	for name, on := range s.Settings.Collectors {
+		shown["metrics.collectors."+name] = strconv.FormatBool(on)
+	}
+	maps.DeleteFunc(shown, func(_, v string) bool { return v == "" })
+	return shown
 }
 
 // backend is the fleet as the API sees it.

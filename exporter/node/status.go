@@ -34,6 +34,9 @@ type Status struct {
 	Registered bool
 	// Address and EPMD say how it is reached, as far as that is configured.
 	Address, EPMD string
+	// TLS is whether it is dialled over TLS, Settings how it is read.
+	TLS      bool
+	Settings agent.Settings
 	// Reconnects counts how often it was attached again.
 	Reconnects uint64
 	// Info is of the last session; zero when there was none.
@@ -51,7 +54,8 @@ func (a *actor) status() Status {
 		State: c.state, Since: c.since, Reason: c.reason,
 		LastErrorKind: c.lastKind, LastErrorTime: c.lastTime, NextAttempt: c.nextAttempt,
 		Labels: spec.labels, Source: spec.source, Group: spec.group, Registered: spec.registered,
-		Address: spec.target.Address, EPMD: spec.target.EPMD, Reconnects: c.reconnects(),
+		Address: spec.target.Address, EPMD: spec.target.EPMD,
+		TLS: spec.target.TLS != nil, Settings: spec.target.Settings, Reconnects: c.reconnects(),
 	}
 	if c.lastErr != nil {
 		s.LastError = c.lastErr.Error()
