@@ -95,22 +95,30 @@ func loaded(conn *dist.Conn, module string, t etf.Term) error {
 // diagnose finds out which module the node refused, which a call of many
 // functions does not tell when the last of them fails.
 func diagnose(ctx context.Context, conn *dist.Conn, beams [][]byte, seen *dist.RemoteError) error {
-	defer remove(ctx, conn)
+	var cause error = &InjectionError{Node: conn.Node(), Err: seen}
 	for i, m := range modules {
 		answer, err := conn.Call(ctx, "code", "load_binary", etf.Atom(m), etf.String(m+".beam"), beams[i])
 		if err != nil {
 			return err
 		}
 		if err := loaded(conn, m, answer); err != nil {
-			return err
+			cause = err
+			break
 		}
 	}
-	return &InjectionError{Node: conn.Node(), Err: seen}
+	if !errors.Is(cause, errNotGone) {
+		remove(ctx, conn)
+	}
+	return cause
 }
 
-// remove takes the modules off a node that has no agent any more. Whether it
+// remove takes the modules off a node, unless an agent runs there. Whether it
 // worked shows at the next attach.
 func remove(ctx context.Context, conn *dist.Conn) {
+	running, err := conn.Call(ctx, "erlang", "whereis", etf.Atom(mainModule))
+	if err != nil || running != etf.Atom("undefined") {
+		return
+	}
 	apply, funs, args := removal()
 	_, _ = conn.Call(ctx, "lists", "zipwith", apply, funs, args)
 }

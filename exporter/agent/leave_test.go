@@ -2,10 +2,13 @@ package agent_test
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/erlops/erlops/exporter/agent"
 	"github.com/erlops/erlops/exporter/dist"
@@ -195,6 +198,65 @@ func TestSecondExporterIsRefused(t *testing.T) {
 	require.NoError(t, first.Detach(deadline(t)))
 	s := attach(t, second, n, agent.Settings{})
 	read(t, s)
+	require.NoError(t, s.Detach(deadline(t)))
+}
+
+// TestExportersRace has two exporters attach and detach as fast as they can.
+// Whoever is attached can read, the other one is told so, and in the end
+// nothing is left.
+func TestExportersRace(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	remember(t, n)
+	var all errgroup.Group
+	var attached atomic.Int64
+	for _, name := range []string{"first@localhost", "second@localhost"} {
+		a := exporter(t, name, agent.Options{})
+		all.Go(func() error {
+			for range 30 {
+				s, err := a.Attach(deadline(t), target(n, agent.Settings{}))
+				var owned *agent.OwnedError
+				if errors.As(err, &owned) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				attached.Add(1)
+				if _, err := s.Snapshot(deadline(t), snapshot.Request{}); err != nil {
+					return err
+				}
+				if err := s.Detach(deadline(t)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, all.Wait())
+	require.Positive(t, attached.Load())
+	requireAsBefore(t, n, 5*time.Second)
+}
+
+// TestCodeServerIsBusy: the modules cannot go while the code server does not
+// answer; everything else has gone by then, and they follow.
+func TestCodeServerIsBusy(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	remember(t, n)
+	a := exporter(t, "erl_exporter@localhost", agent.Options{})
+	s := attach(t, a, n, agent.Settings{MSAcc: agent.MSAccOn})
+	n.Eval(t, "erlang:suspend_process(whereis(code_server))")
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, s.Detach(ctx), "waiting for the agent")
+	again, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err := a.Attach(again, target(n, agent.Settings{}))
+	require.Error(t, err)
+	n.Eval(t, "erlang:resume_process(whereis(code_server))")
+	requireAsBefore(t, n, 5*time.Second)
+	s = attach(t, a, n, agent.Settings{})
 	require.NoError(t, s.Detach(deadline(t)))
 }
 

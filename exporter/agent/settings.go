@@ -49,7 +49,7 @@ type Limits struct {
 	// Memory of the agent and its helpers in bytes; 32 MiB.
 	Memory int64
 	// Deadline is how long a reading waits for a collector that does not
-	// answer; 1 s.
+	// answer, at most 3 s; 1 s. The agent hears nothing else meanwhile.
 	Deadline time.Duration
 }
 
@@ -66,7 +66,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// maxDeadline keeps a waiting agent from leaving too late.
+const maxDeadline = 3 * time.Second
+
 func (s Settings) check() error {
+	if s.Limits.Deadline > maxDeadline {
+		return fmt.Errorf("agent: Settings.Limits.Deadline must be at most %v, not %v", maxDeadline, s.Limits.Deadline)
+	}
 	switch s.MSAcc {
 	case "", MSAccAuto, MSAccOn, MSAccOff:
 		return nil

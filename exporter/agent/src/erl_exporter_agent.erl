@@ -329,15 +329,14 @@ helped(_, Exit, S) ->
 
 %% {Microseconds, {ok, Value} | {error, Reason}}
 timed(Fun) ->
-    Start = erlang:monotonic_time(),
+    Start = erlang:monotonic_time(microsecond),
     Result =
         try
             {ok, Fun()}
         catch
             Class:Reason:Stack -> {error, {Class, small(Reason), place(Stack)}}
         end,
-    Took = erlang:monotonic_time() - Start,
-    {erlang:convert_time_unit(Took, native, microsecond), Result}.
+    {erlang:monotonic_time(microsecond) - Start, Result}.
 
 place([{Module, Function, _, _} | _]) -> {Module, Function};
 place(_) -> unknown.
