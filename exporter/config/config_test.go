@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -250,7 +249,7 @@ func TestLoad(t *testing.T) {
 	_, err = Load(name)
 	require.EqualError(t, err, name+":1: cookie_file: open "+dir+"/none: no such file or directory\n"+name+":2: x: unknown key")
 	var many interface{ Unwrap() []error }
-	require.True(t, errors.As(err, &many))
+	require.ErrorAs(t, err, &many)
 	require.Len(t, many.Unwrap(), 2)
 
 	require.NoError(t, os.WriteFile(name, []byte("cookie_file: cookie\n"), 0o600))

@@ -108,10 +108,10 @@ func TestReadCookieAsErlang(t *testing.T) {
 	answers := strings.Fields(string(out))
 	require.Len(t, answers, len(paths), "%s", out)
 	for i, path := range paths {
-		want := "refused"
-		if got, err := readCookie(path); err == nil {
-			want = fmt.Sprintf("%x", string(got))
+		got := "refused"
+		if cookie, err := readCookie(path); err == nil {
+			got = fmt.Sprintf("%x", string(cookie))
 		}
-		require.Equal(t, answers[i], want, "%q mode %o", cookieFiles[i].content, cookieFiles[i].mode)
+		require.Equal(t, answers[i], got, "%q mode %o", cookieFiles[i].content, cookieFiles[i].mode)
 	}
 }

@@ -29,7 +29,7 @@ func asNobody(f func()) {
 
 func TestPermissionDenied(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "config")
+	dir, err := os.MkdirTemp("", "config") //nolint:usetesting // a folder of the test's own lies in one that others cannot enter
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755))

@@ -6,7 +6,7 @@ import (
 )
 
 // Problem is one thing that is wrong with a configuration.
-type Problem struct {
+type Problem struct { //nolint:errname // a problem is shown one by one, and an error only in passing
 	// File is the configuration file; empty when there is none.
 	File string
 	// Line is counted from 1; 0 when it is not known.
@@ -36,7 +36,7 @@ func (p Problem) Error() string {
 
 // Problems is everything that is wrong with a configuration, in the order of
 // the file; never empty when it is returned as an error.
-type Problems []Problem
+type Problems []Problem //nolint:errname // see Problem
 
 // Error returns one problem a line.
 func (p Problems) Error() string {

@@ -107,7 +107,7 @@ func (c *Config) Groups() []Group {
 }
 
 // discovery returns how the nodes of t are found.
-func (t Target) discovery(epmd string) discovery.Group {
+func (t *Target) discovery(epmd string) discovery.Group {
 	return discovery.Group{
 		Name: t.Name, Node: t.Node, Address: t.Address, EPMD: cmp.Or(t.EPMD, epmd),
 		SD: t.SDConfigs, Relabel: t.Relabel,
@@ -128,8 +128,8 @@ func (c *Config) Discovery() []discovery.Group {
 // need not connect to their nodes anew. It is called before c is used.
 func (c *Config) KeepTLS(previous *Config) {
 	for i := range c.Targets {
-		for _, old := range previous.Targets {
-			if now := &c.Targets[i]; old.Name == now.Name && old.sameTLS(now) {
+		for k := range previous.Targets {
+			if now, old := &c.Targets[i], &previous.Targets[k]; old.Name == now.Name && old.sameTLS(now) {
 				now.tls = old.tls
 			}
 		}

@@ -44,13 +44,13 @@ func (v *validator) add(path, format string, args ...any) {
 
 // missing reports that none of the keys at path is there, unless one is and is
 // broken.
-func (v *validator) missing(path string, keys []string, format string, args ...any) {
+func (v *validator) missing(path string, keys []string, message string) {
 	for _, k := range keys {
 		if v.doc.Bad(strictyaml.Join(path, k)) {
 			return
 		}
 	}
-	v.add(path, format, args...)
+	v.add(path, "%s", message)
 }
 
 func (v *validator) sorted() Problems {

@@ -42,10 +42,15 @@ const (
 // Configurations in Prometheus's own syntax. They set their own defaults and
 // hide their own secrets when they go through YAML.
 type (
-	StaticConfig  = targetgroup.Group
-	FileConfig    = file.SDConfig
-	HTTPConfig    = http.SDConfig
-	DNSConfig     = dns.SDConfig
+	// StaticConfig is an entry of static_configs.
+	StaticConfig = targetgroup.Group
+	// FileConfig is an entry of file_sd_configs.
+	FileConfig = file.SDConfig
+	// HTTPConfig is an entry of http_sd_configs.
+	HTTPConfig = http.SDConfig
+	// DNSConfig is an entry of dns_sd_configs.
+	DNSConfig = dns.SDConfig
+	// RelabelConfig is a rule of relabel_configs.
 	RelabelConfig = relabel.Config
 )
 

@@ -91,7 +91,10 @@ func New(o Options) (*Manager, error) {
 		return nil, err
 	}
 	m.sd.MechanismMetrics[epmdMechanism] = &epmdTools{names: o.EPMDNames, failures: m.metrics.epmdFailures, refresh: m.sd.RefreshManager}
-	return m, m.Apply(o.Groups)
+	if err := m.Apply(o.Groups); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // Targets delivers the full set of targets, sorted by node name, whenever it

@@ -55,8 +55,8 @@ type outer struct {
 	Customs []*custom
 	Any     any
 	Channel chan int
-	inner   `yaml:",inline"` //nolint:unused // not exported, so no key reaches it
-	Named   inner            `yaml:"other_name"`
+	inner   `yaml:",inline"`
+	Named   inner `yaml:"other_name"`
 	Flat    `yaml:",inline"`
 	Ignored string `yaml:"-"`
 }
