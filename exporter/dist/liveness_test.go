@@ -66,6 +66,17 @@ func TestStoppedPeer(t *testing.T) {
 	require.ErrorContains(t, c.Err(), "its tick time is 4s")
 }
 
+// TestSilentPeer attaches to a node that then says nothing.
+func TestSilentPeer(t *testing.T) {
+	t.Parallel()
+	c := dial(t, start(t, dist.Options{}), fake(t, func(p *fakePeer) error {
+		_, err := p.attach(1)
+		return errors.Join(err, p.drain())
+	}))
+	require.Less(t, wait(t, c, 5*time.Second), time.Second)
+	require.ErrorIs(t, c.Err(), dist.ErrTimeout)
+}
+
 // TestWriteTimeout stops a node whose tick time is long: a message that it does
 // not take ends the connection earlier.
 func TestWriteTimeout(t *testing.T) {
