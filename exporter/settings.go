@@ -25,16 +25,11 @@ import (
 	"github.com/erlops/erlops/exporter/web"
 )
 
-// load reads the configuration from the file or the flags, and checks what the
-// parts of it mean together.
+// load reads the configuration from the file or the flags.
 func load(o Options) (*config.Config, error) {
 	c, err := parse(o)
 	if err != nil {
 		return nil, err
-	}
-	if c.Storage.Location == "" && lets(c.Auth, api.RoleOperate) {
-		return nil, config.Problems{{File: o.ConfigFile, Path: "storage", Message: "is needed, since auth lets somebody " +
-			"add and suspend nodes, which must survive a restart: set storage.path"}}
 	}
 	if _, err := pageSettings(c, o.ExternalURL); err != nil {
 		return nil, err
@@ -53,25 +48,6 @@ func parse(o Options) (*config.Config, error) {
 	return config.Load(o.ConfigFile)
 }
 
-// lets tells whether anybody has the role.
-func lets(a config.Auth, role api.Role) bool {
-	has := func(r config.Role) bool {
-		got, err := api.ParseRole(string(r))
-		return err == nil && got >= role
-	}
-	for _, t := range a.Tokens {
-		if has(t.Role) {
-			return true
-		}
-	}
-	for _, u := range a.Users {
-		if has(u.Role) {
-			return true
-		}
-	}
-	return a.UnauthenticatedRole != "" && has(a.UnauthenticatedRole)
-}
-
 func duration(d model.Duration) time.Duration { return time.Duration(d) }
 
 func networkOptions(c *config.Config, logger *slog.Logger) dist.Options {
@@ -82,8 +58,8 @@ func networkOptions(c *config.Config, logger *slog.Logger) dist.Options {
 	}
 }
 
-// openStore opens the configured database. Without one nobody may write, see
-// load, and what is in memory stays empty.
+// openStore opens the configured database. The configuration is refused when
+// somebody may write and there is none: what is in memory stays empty.
 func openStore(c *config.Config) (*store.Store, error) {
 	o := store.Options{URL: string(c.Storage.Location)}
 	if o.URL == "" {
