@@ -89,20 +89,35 @@ port_value(Port, Item) ->
     end.
 
 %% Over TCP the controller is the socket. Over TLS it is the process that
-%% encrypts; the process that it is linked to and that decrypts has the socket.
+%% encrypts; the one that decrypts has the socket.
 socket(Port) when is_port(Port) ->
     Port;
 socket(Sender) when is_pid(Sender) ->
-    case tls_connection(Sender) of
-        none -> none;
-        Connection -> hd([P || P <- links(Connection), is_port(P)] ++ [none])
-    end;
+    first([P || P <- links(tls_connection(Sender)), is_port(P)]);
 socket(_) ->
     none.
 
+%% The sender is linked to the process that decrypts (OTP 23) or to the
+%% supervisor of both.
 tls_connection(Sender) ->
-    hd([P || P <- links(Sender), is_pid(P), initial_call(P) =:= {tls_connection, init, 1}] ++ [none]).
+    Linked = [{P, initial_call(P)} || P <- links(Sender), is_pid(P)],
+    Siblings = [
+        {P, initial_call(P)}
+     || {Supervisor, {supervisor, tls_dyn_connection_sup, 1}} <- Linked,
+        P <- links(Supervisor),
+        is_pid(P)
+    ],
+    first([P || {P, Call} <- Linked ++ Siblings, is_tls_connection(Call)]).
 
+is_tls_connection({ssl_gen_statem, init, 1}) -> true;
+is_tls_connection({tls_connection, init, 1}) -> true;
+is_tls_connection(_) -> false.
+
+first([First | _]) -> First;
+first([]) -> none.
+
+links(none) ->
+    [];
 links(Pid) ->
     case process_info(Pid, links) of
         {_, Links} -> Links;
