@@ -369,7 +369,7 @@ type NodeName = string
 // StreamEventsParams defines parameters for StreamEvents.
 type StreamEventsParams struct {
 	// LastEventID The id of the last event that the client has seen.
-	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
 // ListNodesParams defines parameters for ListNodes.
@@ -382,18 +382,18 @@ type ListNodesParams struct {
 
 	// Name Only nodes whose whole name matches this pattern, in which `*`
 	// stands for any characters and `?` for one.
-	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
 
 	// Sort What to sort by; with a leading `-` in descending order. Nodes
 	// that are equal in it are in the order of their names.
-	Sort ListNodesParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+	Sort *ListNodesParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// Limit The most nodes to answer with.
-	Limit int32 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor `next_cursor` of the page before, with the same filters and the
 	// same `sort`. It is opaque: do not make one up.
-	Cursor string `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListNodesParamsSort defines parameters for ListNodes.
@@ -468,7 +468,7 @@ func (siw *ServerInterfaceWrapper) StreamEvents(w http.ResponseWriter, r *http.R
 			return
 		}
 
-		params.LastEventID = LastEventID
+		params.LastEventID = &LastEventID
 
 	}
 

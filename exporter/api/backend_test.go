@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/stretchr/testify/require"
 
 	"github.com/erlops/erlops/exporter/api"
@@ -167,7 +172,7 @@ func serveUntil(t *testing.T, f *fleet, o api.Options) (url string, stop func())
 	for _, r := range s.Routes() {
 		mux.Handle(r.Method+" "+r.Pattern, r.Handler)
 	}
-	server := httptest.NewServer(mux)
+	server := httptest.NewServer(holdToDocument(t, mux))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -179,4 +184,36 @@ func serveUntil(t *testing.T, f *fleet, o api.Options) (url string, stop func())
 		require.Zero(t, f.subscribed(), "Run left its subscription behind")
 	})
 	return server.URL + api.Prefix, cancel
+}
+
+// holdToDocument fails the test for any answer that openapi.yaml does not
+// describe. Streams are let through.
+func holdToDocument(t *testing.T, next http.Handler) http.Handler {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
+	require.NoError(t, err)
+	router, err := legacy.NewRouter(doc)
+	require.NoError(t, err)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		route, params, err := router.FindRoute(r)
+		if err != nil || route.Operation.OperationID == "streamEvents" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		err = openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
+			RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route},
+			Status:                 answer.Code,
+			Header:                 answer.Header(),
+			Body:                   io.NopCloser(bytes.NewReader(answer.Body.Bytes())),
+			Options:                &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+		})
+		if err != nil {
+			t.Errorf("%s %s: the answer is not as described: %v", r.Method, r.URL, err)
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	})
 }

@@ -12,7 +12,8 @@ import (
 // listNodes filters, sorts and cuts a page out of all nodes.
 func listNodes(nodes []Node, p ListNodesParams) (NodeList, error) {
 	nodes = slices.DeleteFunc(nodes, func(n Node) bool { return !matches(n, p) })
-	key, descending := sortKey(p.Sort)
+	by := value(p.Sort)
+	key, descending := sortKey(by)
 	compare := func(a, b position) int {
 		if c := cmp.Compare(a.Key, b.Key); c != 0 {
 			if descending {
@@ -22,12 +23,12 @@ func listNodes(nodes []Node, p ListNodesParams) (NodeList, error) {
 		}
 		return strings.Compare(a.Name, b.Name)
 	}
-	at := func(n Node) position { return position{Sort: p.Sort, Key: key(n), Name: n.Name} }
+	at := func(n Node) position { return position{Sort: by, Key: key(n), Name: n.Name} }
 	slices.SortFunc(nodes, func(a, b Node) int { return compare(at(a), at(b)) })
 
 	list := NodeList{Total: len(nodes)}
-	if p.Cursor != "" {
-		last, err := parseCursor(p.Cursor, p.Sort)
+	if p.Cursor != nil {
+		last, err := parseCursor(*p.Cursor, by)
 		if err != nil {
 			return NodeList{}, err
 		}
@@ -39,7 +40,7 @@ func listNodes(nodes []Node, p ListNodesParams) (NodeList, error) {
 		}
 		nodes = nodes[start:]
 	}
-	if limit := int(p.Limit); len(nodes) > limit {
+	if limit := int(value(p.Limit)); len(nodes) > limit {
 		nodes = nodes[:limit]
 		list.NextCursor = at(nodes[limit-1]).cursor()
 	}
@@ -54,10 +55,19 @@ func listNodes(nodes []Node, p ListNodesParams) (NodeList, error) {
 	return list, nil
 }
 
+// value is what a parameter says; those with a default always say something
+// once the request was checked.
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
 func matches(n Node, p ListNodesParams) bool {
 	return (len(p.Family) == 0 || slices.Contains(p.Family, n.Family)) &&
 		(len(p.State) == 0 || slices.Contains(p.State, n.State)) &&
-		(p.Name == "" || matchPattern(p.Name, n.Name))
+		(p.Name == nil || matchPattern(*p.Name, n.Name))
 }
 
 // matchPattern matches a whole name against a pattern with * and ?.

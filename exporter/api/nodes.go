@@ -73,7 +73,7 @@ func (s *Server) StreamEvents(ctx context.Context, r StreamEventsRequestObject) 
 		return nil, Errorf(CodeUnavailable, "%d clients follow events already, and no more are served", maxStreams)
 	}
 	return &eventStream{
-		ctx: ctx, hub: s.hub, from: s.hub.start(r.Params.LastEventID), heartbeat: s.heartbeat,
+		ctx: ctx, hub: s.hub, from: s.hub.start(value(r.Params.LastEventID)), heartbeat: s.heartbeat,
 		ended: func() { s.streams.Add(-1) },
 	}, nil
 }

@@ -60,7 +60,11 @@ func final(status int) bool {
 
 // follow reads one stream to its end and keeps lastID up to date.
 func follow(ctx context.Context, c ClientInterface, lastID *string, f func(Event) error) error {
-	response, err := c.StreamEvents(ctx, &StreamEventsParams{LastEventID: *lastID})
+	params := &StreamEventsParams{}
+	if *lastID != "" {
+		params.LastEventID = lastID
+	}
+	response, err := c.StreamEvents(ctx, params)
 	if err != nil {
 		return err
 	}
