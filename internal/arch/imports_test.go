@@ -51,10 +51,13 @@ var rooms = map[string][]string{
 	// talks to the exporter as any other client does.
 	"deployer": {"exporter/api/client", "exporter/dist"},
 
-	"internal/arch":    {},
-	"internal/demo":    {"internal/proc"},
-	"internal/erltest": {"internal/proc"},
-	"internal/proc":    {},
+	"internal/arch":         {},
+	"internal/bench":        {},
+	"internal/demo":         {"internal/proc"},
+	"internal/erltest":      {"internal/proc"},
+	"internal/exportertest": {"exporter/api/client", "internal/proc"},
+	"internal/faults":       {},
+	"internal/proc":         {},
 }
 
 // owners says which rooms may import a module of somebody else's: what such a
