@@ -34,6 +34,7 @@ func startNetwork(t testing.TB, name string) *dist.Network {
 }
 
 func logger(t testing.TB) *slog.Logger {
+	t.Helper()
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 

@@ -95,7 +95,7 @@ func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, settings Setting
 		return nil, err
 	}
 	start := etf.Tuple{int64(protocol), conn.Self(), a.opts.Lease.Milliseconds(), settings.term()}
-	pid, greeting, err := start1(ctx, conn, beams, start)
+	pid, greeting, err := launch(ctx, conn, beams, start)
 	if err != nil {
 		return nil, err
 	}

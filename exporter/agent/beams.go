@@ -51,7 +51,7 @@ func beamsFor(release string) ([][]byte, error) {
 func inject(beams [][]byte, start etf.Term) (apply, funs, args etf.Term) {
 	var f, a etf.List
 	add := func(module, function string, arguments ...etf.Term) {
-		f = append(f, etf.Export{Module: etf.Atom(module), Function: etf.Atom(function), Arity: uint8(len(arguments))}) //nolint:gosec // at most three
+		f = append(f, etf.Export{Module: etf.Atom(module), Function: etf.Atom(function), Arity: uint8(len(arguments))})
 		a = append(a, etf.List(arguments))
 	}
 	// Old code of an agent that is just leaving would make the load fail; what

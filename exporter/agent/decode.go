@@ -131,8 +131,8 @@ func (d *decoder) decode(binary []byte, collectors []string) ([]snapshot.Collect
 		return nil, malformed("reading", t)
 	}
 	read := make([]snapshot.Collector, len(list))
-	for i, element := range list {
-		if read[i], err = d.collector(collectors[i], element); err != nil {
+	for i, name := range collectors {
+		if read[i], err = d.collector(name, list[i]); err != nil {
 			return nil, err
 		}
 	}

@@ -100,7 +100,7 @@ func (h *hello) parseInfo(list etf.Term) error {
 		OSPid:         text("os_pid"),
 		Architecture:  text("architecture"),
 		Emulator:      text("emulator"),
-		Creation:      uint32(number("creation")), //nolint:gosec // 32 bits by definition
+		Creation:      uint32(number("creation")),
 		StartTime:     time.UnixMilli(number("start_time_ms")),
 		Schedulers:    int(number("schedulers")),
 	}

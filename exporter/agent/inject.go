@@ -13,9 +13,9 @@ import (
 // errNotGone is the state of a node on which another agent is still leaving.
 var errNotGone = errors.New("another agent has not left yet")
 
-// start1 claims the node and starts the agent. It tries again as long as an
+// launch claims the node and starts the agent. It tries again as long as an
 // earlier agent is on its way out, at most for the time that may take.
-func start1(ctx context.Context, conn *dist.Conn, beams [][]byte, argument etf.Term) (etf.Pid, etf.Term, error) {
+func launch(ctx context.Context, conn *dist.Conn, beams [][]byte, argument etf.Term) (etf.Pid, etf.Term, error) {
 	deadline := time.Now().Add(2 * leaveTime)
 	for {
 		pid, greeting, err := attempt(ctx, conn, beams, argument)
