@@ -123,11 +123,7 @@ func (c *Conn) Close() error {
 // most Options.CallTimeout; a function that runs longer is not ended by that.
 func (c *Conn) Call(ctx context.Context, module, function string, args ...etf.Term) (etf.Term, error) {
 	name := fmt.Sprintf("%s:%s/%d", module, function, len(args))
-	ctx, cancel := context.WithTimeout(ctx, c.net.opts.CallTimeout)
-	defer cancel()
-	value, err := c.call(ctx, etf.Tuple{
-		etf.Atom("call"), etf.Atom(module), etf.Atom(function), etf.List(args), etf.Atom("user"),
-	})
+	value, err := c.call(ctx, module, function, args)
 	if err != nil {
 		return nil, asError(c.Node(), "call "+name, err)
 	}
@@ -209,7 +205,10 @@ func (c *Conn) forgetMonitor(id uint64) (etf.Pid, bool) {
 
 // call sends a request to rex in the form of gen_server:call and waits for
 // the answer.
-func (c *Conn) call(ctx context.Context, request etf.Term) (etf.Term, error) {
+func (c *Conn) call(ctx context.Context, module, function string, args []etf.Term) (etf.Term, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.net.opts.CallTimeout)
+	defer cancel()
+	request := etf.Tuple{etf.Atom("call"), etf.Atom(module), etf.Atom(function), etf.List(args), etf.Atom("user")}
 	ref, id := c.net.newRef()
 	reply := make(chan etf.Term, 1)
 	c.mu.Lock()

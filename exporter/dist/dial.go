@@ -271,16 +271,20 @@ func (c *Conn) gone() {
 	n.wg.Done()
 }
 
-// askTickTime asks the node for its tick time. A node that cannot tell has the
-// default; one that does not answer cannot be monitored.
+// askTickTime asks the node for its tick time (net_kernel:get_net_ticktime/0).
+// A node that cannot tell has the default; one that does not answer cannot be
+// monitored.
 func (c *Conn) askTickTime(ctx context.Context) error {
-	answer, err := c.Call(ctx, "net_kernel", "get_net_ticktime")
-	var refused *RemoteError
-	if err != nil && !errors.As(err, &refused) {
-		return err
+	answer, err := c.call(ctx, "net_kernel", "get_net_ticktime", nil)
+	if err != nil && c.Err() != nil {
+		return c.failure
+	}
+	if err != nil {
+		return fmt.Errorf("asking the node for its tick time: %w", err)
 	}
 	tick, err := parseTickTime(answer)
 	if err != nil {
+		c.log.Warn("A node's tick time is unknown", "node", c.Node(), "assumed", defaultTickTime, "error", err)
 		tick = defaultTickTime
 	}
 	c.learnTickTime(tick)

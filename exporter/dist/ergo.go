@@ -30,12 +30,12 @@ const (
 // in one process.
 var ergoGlobals sync.RWMutex
 
-// quietErgo switches ergo's warnings off, once. The flag is the only switch.
-var quietErgo = sync.OnceFunc(func() {
-	if f := flag.Lookup("ergo.warning"); f != nil {
-		_ = f.Value.Set("false")
-	}
-})
+// ergoWarning is the only switch of ergo's warnings. It is looked up before
+// main can replace flag.CommandLine.
+var ergoWarning = flag.Lookup("ergo.warning")
+
+// quietErgo switches the warnings off, once, for ergo reads it without a lock.
+var quietErgo = sync.OnceFunc(func() { _ = ergoWarning.Value.Set("false") })
 
 // startErgo starts ergo's node with our handshake, protocol and registrar.
 func startErgo(ctx context.Context, name string, creation uint32, dials *dials) (node.Node, error) {

@@ -68,6 +68,8 @@ func (c *Conn) fail(err *fault) {
 // the same: closing at once makes the kernel throw away what the node has not
 // read yet, if it has sent us something that we have not.
 func (c *Conn) hangUp() {
+	// TLS waits with its goodbye until a message that is being written is out.
+	_ = c.sock.SetWriteDeadline(time.Now().Add(lingerTime))
 	half, ok := c.sock.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
@@ -380,8 +382,8 @@ func (c control) malformed() error {
 	return faultf(KindProtocol, "control message %d has arguments %s", c.op, etf.Format(c.args))
 }
 
-// askTickTime gives the node's tick time (net_kernel:get_net_ticktime/0): T,
-// {ongoing_change_to, T}, or ignored.
+// parseTickTime understands T and {ongoing_change_to, T}; what else may come
+// is ignored, or {badrpc, Reason}.
 func parseTickTime(answer etf.Term) (time.Duration, error) {
 	if t, changing := tagged(answer, "ongoing_change_to"); changing {
 		answer = t

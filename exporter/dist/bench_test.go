@@ -1,0 +1,115 @@
+package dist_test
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/exporter/dist"
+	"github.com/erlops/erlops/exporter/etf"
+	"github.com/erlops/erlops/internal/erltest"
+)
+
+// BenchmarkCall is one call after the other to one node.
+func BenchmarkCall(b *testing.B) {
+	peer := erltest.Start(b, erltest.Options{})
+	c := dial(b, start(b, dist.Options{}), target(peer))
+	times := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		began := time.Now()
+		if _, err := c.Call(b.Context(), "erlang", "node"); err != nil {
+			b.Fatal(err)
+		}
+		times = append(times, time.Since(began))
+	}
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkBinary is calls whose value is a binary.
+func BenchmarkBinary(b *testing.B) {
+	peer := erltest.Start(b, erltest.Options{})
+	c := dial(b, start(b, dist.Options{}), target(peer))
+	for _, size := range []int{60 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("%dKB", size>>10), func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				v, err := c.Call(b.Context(), "binary", "copy", []byte("x"), int64(size))
+				if err != nil || len(v.([]byte)) != size {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSend is small messages to a node, which reads them all.
+func BenchmarkSend(b *testing.B) {
+	peer := erltest.Start(b, erltest.Options{})
+	c := dial(b, start(b, dist.Options{}), target(peer))
+	for b.Loop() {
+		if err := c.Send(b.Context(), etf.Atom("nobody"), etf.Atom("x")); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDial connects to a node and leaves it.
+func BenchmarkDial(b *testing.B) {
+	peer := erltest.Start(b, erltest.Options{})
+	n := start(b, dist.Options{})
+	for b.Loop() {
+		require.NoError(b, dial(b, n, target(peer)).Close())
+	}
+}
+
+// BenchmarkConnections keeps many connections and tells what each takes, half
+// of which is the fake peers' of this process.
+func BenchmarkConnections(b *testing.B) {
+	const count = 100
+	for b.Loop() {
+		n := start(b, dist.Options{})
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		routines := runtime.NumGoroutine()
+		var wg sync.WaitGroup
+		began := time.Now()
+		targets := make([]dist.Target, count)
+		for i := range targets {
+			name := fmt.Sprintf("bench%d@127.0.0.1", i)
+			targets[i] = fake(b, func(p *fakePeer) error {
+				p.name = name
+				_, err := p.attach(60)
+				return joinDrain(p, err)
+			})
+			targets[i].Node = name
+		}
+		for _, to := range targets {
+			wg.Go(func() {
+				if _, err := n.Dial(b.Context(), to); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/100-dials")
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(runtime.NumGoroutine()-routines)/count, "goroutines/conn")
+		b.ReportMetric(float64(after.HeapInuse+after.StackInuse-before.HeapInuse-before.StackInuse)/count/1024, "KB/conn")
+	}
+}
+
+func joinDrain(p *fakePeer, err error) error {
+	if err != nil {
+		return err
+	}
+	return p.drain()
+}
