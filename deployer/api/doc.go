@@ -1,0 +1,2 @@
+// Package api is the REST API of the deployer, over one [Backend].
+package api
