@@ -25,7 +25,7 @@ const module = "github.com/erlops/erlops/"
 // it belongs.
 var rooms = map[string][]string{
 	"cmd/erl-exporter": {"exporter"},
-	"cmd/erl-deploy":   {"deployer"},
+	"cmd/erl-deploy":   {"deployer", "deployer/api", "deployer/api/client", "deployer/fleet", "deployer/ssh"},
 
 	"exporter": {
 		"exporter/agent", "exporter/api", "exporter/config", "exporter/discovery", "exporter/dist",
@@ -47,9 +47,25 @@ var rooms = map[string][]string{
 	// web gives each request the role that api checks.
 	"exporter/web": {"exporter/api"},
 
-	// The deployer asks a started node over distribution whether it lives, and
-	// talks to the exporter as any other client does.
-	"deployer": {"exporter/api/client", "exporter/dist"},
+	"deployer": {
+		"deployer/api", "deployer/engine", "deployer/erlang", "deployer/fleet", "deployer/monitor",
+		"deployer/provider", "deployer/provider/physical", "deployer/release", "deployer/ssh", "deployer/store",
+		// for the hidden node that erlang asks others from
+		"exporter/dist",
+	},
+	"deployer/api":        {"deployer/api/client", "deployer/fleet"},
+	"deployer/api/client": {},
+	"deployer/engine":     {"deployer/fleet", "deployer/provider", "deployer/store"},
+	// erlang asks a started node over distribution whether it lives.
+	"deployer/erlang": {"deployer/engine", "deployer/fleet", "exporter/dist"},
+	"deployer/fleet":  {},
+	// monitor talks to the exporter as any other client does.
+	"deployer/monitor":           {"deployer/engine", "deployer/fleet", "exporter/api/client"},
+	"deployer/provider":          {"deployer/fleet"},
+	"deployer/provider/physical": {"deployer/fleet", "deployer/provider"},
+	"deployer/release":           {"deployer/fleet", "deployer/ssh"},
+	"deployer/ssh":               {"deployer/fleet"},
+	"deployer/store":             {"deployer/fleet"},
 
 	"internal/arch":         {},
 	"internal/bench":        {},
@@ -64,14 +80,17 @@ var rooms = map[string][]string{
 // dependency is like is hidden behind one package of ours.
 var owners = map[string][]string{
 	// config checks a key before anything starts; store encrypts with it.
-	"filippo.io/age":                             {"exporter/config", "exporter/store"},
+	"filippo.io/age":                             {"deployer/store", "exporter/config", "exporter/store"},
 	"github.com/ergo-services/ergo":              {"exporter/dist"},
-	"github.com/getkin/kin-openapi":              {"exporter/api"},
-	"github.com/jackc/pgx/v5":                    {"exporter/store"},
-	"github.com/pressly/goose/v3":                {"exporter/store"},
-	"github.com/prometheus/exporter-toolkit/web": {"exporter/web"},
+	"github.com/getkin/kin-openapi":              {"deployer/api", "exporter/api"},
+	"github.com/jackc/pgx/v5":                    {"deployer/store", "exporter/store"},
+	"github.com/pkg/sftp":                        {"deployer/ssh"},
+	"github.com/pressly/goose/v3":                {"deployer/store", "exporter/store"},
+	"github.com/prometheus/exporter-toolkit/web": {"deployer/api", "exporter/web"},
 	"github.com/prometheus/prometheus":           {"exporter/discovery"},
-	"modernc.org/sqlite":                         {"exporter/store"},
+	"github.com/skeema/knownhosts":               {"deployer/ssh"},
+	"golang.org/x/crypto/ssh":                    {"deployer/ssh"},
+	"modernc.org/sqlite":                         {"deployer/store", "exporter/store"},
 }
 
 // listed is what `go list -json` says about a package.
@@ -169,9 +188,9 @@ func forbidden(room, imported string) string {
 func roomOf(path string) (string, bool) {
 	for room := path; ; {
 		if _, ok := rooms[room]; ok {
-			// Only the wiring itself is in the room "exporter"; a new package
-			// beside the others has directions of its own.
-			return room, room != "exporter" || path == "exporter"
+			// Only the wiring itself is in the rooms "exporter" and "deployer"; a
+			// new package beside the others has directions of its own.
+			return room, room != "exporter" && room != "deployer" || path == room
 		}
 		cut := strings.LastIndexByte(room, '/')
 		if cut < 0 {
@@ -195,7 +214,7 @@ func TestViolations(t *testing.T) {
 		"leaf":                 {"exporter/snapshot", module + "exporter/etf", "exporter/snapshot may import of ours: []"},
 		"second ergo":          {"exporter/node", "github.com/ergo-services/ergo/gen", "only [exporter/dist] may"},
 		"second prometheus":    {"exporter/metrics", "github.com/prometheus/prometheus/model/labels", "only [exporter/discovery] may"},
-		"deployer reaches in":  {"deployer/engine", module + "exporter/node", "deployer may import of ours: [exporter/api/client exporter/dist]"},
+		"deployer reaches in":  {"deployer/erlang", module + "exporter/node", "deployer/erlang may import of ours: [deployer/engine deployer/fleet exporter/dist]"},
 		"api into the product": {"exporter/api", module + "exporter/node", "exporter/api may import of ours: [exporter/api/client]"},
 		"product into tests":   {"exporter/dist", module + "internal/erltest", "exporter/dist may import of ours: [exporter/etf]"},
 		"new package":          {"exporter/rumours", "fmt", "exporter/rumours belongs to no room"},
