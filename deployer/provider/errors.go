@@ -62,6 +62,9 @@ func IsKind(err error, kind ErrorKind) bool {
 // Retryable tells whether the same call may succeed later. A deadline inside
 // the provider may pass; a context that was cancelled was meant.
 func Retryable(err error) bool {
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		switch e.Kind {
