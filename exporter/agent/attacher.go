@@ -87,7 +87,7 @@ func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, settings Setting
 		return nil, err
 	}
 	text, _ := etf.AsString(release)
-	beams, err := beamsFor(text)
+	beam, err := beamFor(text)
 	if err != nil {
 		if unsupported, ok := errors.AsType[*UnsupportedError](err); ok {
 			unsupported.Node = conn.Node()
@@ -95,7 +95,7 @@ func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, settings Setting
 		return nil, err
 	}
 	start := etf.Tuple{int64(protocol), conn.Self(), a.opts.Lease.Milliseconds(), settings.term()}
-	pid, greeting, err := launch(ctx, conn, beams, start)
+	pid, greeting, err := launch(ctx, conn, beam, start)
 	if err != nil {
 		return nil, err
 	}

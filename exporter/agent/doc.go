@@ -3,7 +3,7 @@
 //
 // # The monitored node comes first
 //
-// The agent is one process, erl_exporter_agent, and four modules. It watches
+// The agent is one process, erl_exporter_agent, and one module. It watches
 // its owner and never links; it hibernates between messages; it measures itself
 // and leaves out what is costly when it passes its own limits (Limits). It
 // holds a lease (Options.Lease) that the session renews. When the connection
@@ -19,7 +19,7 @@
 //	erlang:system_info(otp_release)      which compilation to send
 //	erlang:whereis(erl_exporter_agent)   whether an agent is there
 //	lists:zipwith(fun erlang:apply/2, Funs, Args)
-//	    code:soft_purge/1 and code:load_binary/3 of each module, then
+//	    code:soft_purge/1, code:load_binary/3, code:soft_purge/1, then
 //	    erl_exporter_agent:start({1, Owner, LeaseMs, Settings})
 //	application:which_applications(5000)
 //

@@ -57,7 +57,7 @@ type hello struct {
 }
 
 // protocol is the version of messages and state that this package and the
-// embedded modules speak.
+// embedded module speak.
 const protocol = 1
 
 func parseHello(t etf.Term) (hello, error) {

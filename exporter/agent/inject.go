@@ -15,10 +15,10 @@ var errNotGone = errors.New("another agent has not left yet")
 
 // launch claims the node and starts the agent. It tries again as long as an
 // earlier agent is on its way out, at most for the time that may take.
-func launch(ctx context.Context, conn *dist.Conn, beams [][]byte, argument etf.Term) (etf.Pid, etf.Term, error) {
+func launch(ctx context.Context, conn *dist.Conn, beam []byte, argument etf.Term) (etf.Pid, etf.Term, error) {
 	deadline := time.Now().Add(2 * leaveTime)
 	for {
-		pid, greeting, err := attempt(ctx, conn, beams, argument)
+		pid, greeting, err := attempt(ctx, conn, beam, argument)
 		if !errors.Is(err, errNotGone) {
 			return pid, greeting, err
 		}
@@ -33,32 +33,30 @@ func launch(ctx context.Context, conn *dist.Conn, beams [][]byte, argument etf.T
 	}
 }
 
-func attempt(ctx context.Context, conn *dist.Conn, beams [][]byte, argument etf.Term) (etf.Pid, etf.Term, error) {
+func attempt(ctx context.Context, conn *dist.Conn, beam []byte, argument etf.Term) (etf.Pid, etf.Term, error) {
 	if err := claim(ctx, conn); err != nil {
 		return etf.Pid{}, nil, err
 	}
-	apply, funs, args := inject(beams, argument)
-	answers, err := conn.Call(ctx, "lists", "zipwith", apply, funs, args)
+	apply, funs, args := batch(injection(beam, argument))
+	value, err := conn.Call(ctx, "lists", "zipwith", apply, funs, args)
 	if remote, ok := errors.AsType[*dist.RemoteError](err); ok {
-		return etf.Pid{}, nil, diagnose(ctx, conn, beams, remote)
+		return etf.Pid{}, nil, diagnose(ctx, conn, beam, remote)
 	}
 	if err != nil {
 		return etf.Pid{}, nil, err
 	}
-	list, _ := etf.AsList(answers)
-	if len(list) != 3*len(modules)+1 {
-		return etf.Pid{}, nil, &InjectionError{Node: conn.Node(), Err: malformed("answer", answers)}
+	answers, _ := etf.AsList(value)
+	if len(answers) != startAnswer+1 {
+		return etf.Pid{}, nil, &InjectionError{Node: conn.Node(), Err: malformed("answer", value)}
 	}
-	pid, greeting, err := started(conn, list[3*len(modules)])
+	pid, greeting, err := started(conn, answers[startAnswer])
 	if err != nil {
 		return etf.Pid{}, nil, err
 	}
-	for i, m := range modules {
-		if err := loaded(conn, m, list[len(modules)+i]); err != nil {
-			// What runs is a mixture of this version and whatever is there.
-			_ = conn.Send(ctx, pid, etf.Tuple{conn.Self(), etf.Atom("detach")})
-			return etf.Pid{}, nil, err
-		}
+	if err := loaded(conn, answers[loadAnswer]); err != nil {
+		// What has started is not what we sent.
+		_ = conn.Send(ctx, pid, etf.Tuple{conn.Self(), etf.Atom("detach")})
+		return etf.Pid{}, nil, err
 	}
 	return pid, greeting, nil
 }
@@ -81,7 +79,7 @@ func started(conn *dist.Conn, t etf.Term) (etf.Pid, etf.Term, error) {
 
 // loaded reads what code:load_binary/3 answered. Old code that is not purged
 // yet is no fault.
-func loaded(conn *dist.Conn, module string, t etf.Term) error {
+func loaded(conn *dist.Conn, t etf.Term) error {
 	answer, _ := t.(etf.Tuple)
 	if len(answer) == 2 && answer[0] == etf.Atom("module") {
 		return nil
@@ -92,34 +90,28 @@ func loaded(conn *dist.Conn, module string, t etf.Term) error {
 	return &InjectionError{Node: conn.Node(), Err: fmt.Errorf("module %s is refused: %s", module, etf.Format(t))}
 }
 
-// diagnose finds out which module the node refused, which a call of many
+// diagnose finds out why the node refuses the module, which a call of many
 // functions does not tell when the last of them fails.
-func diagnose(ctx context.Context, conn *dist.Conn, beams [][]byte, seen *dist.RemoteError) error {
-	var cause error = &InjectionError{Node: conn.Node(), Err: seen}
-	for i, m := range modules {
-		answer, err := conn.Call(ctx, "code", "load_binary", etf.Atom(m), etf.String(m+".beam"), beams[i])
-		if err != nil {
-			return err
-		}
-		if err := loaded(conn, m, answer); err != nil {
-			cause = err
-			break
-		}
+func diagnose(ctx context.Context, conn *dist.Conn, beam []byte, seen *dist.RemoteError) error {
+	answer, err := conn.Call(ctx, "code", "load_binary", etf.Atom(module), etf.String(module+".beam"), beam)
+	if err != nil {
+		return err
 	}
-	if !errors.Is(cause, errNotGone) {
-		remove(ctx, conn)
+	if err := loaded(conn, answer); err != nil {
+		return err
 	}
-	return cause
+	remove(ctx, conn)
+	return &InjectionError{Node: conn.Node(), Err: seen}
 }
 
-// remove takes the modules off a node, unless an agent runs there. Whether it
+// remove takes the module off a node, unless an agent runs there. Whether it
 // worked shows at the next attach.
 func remove(ctx context.Context, conn *dist.Conn) {
-	running, err := conn.Call(ctx, "erlang", "whereis", etf.Atom(mainModule))
+	running, err := conn.Call(ctx, "erlang", "whereis", etf.Atom(module))
 	if err != nil || running != etf.Atom("undefined") {
 		return
 	}
-	apply, funs, args := removal()
+	apply, funs, args := batch(removal())
 	_, _ = conn.Call(ctx, "lists", "zipwith", apply, funs, args)
 }
 
@@ -128,7 +120,7 @@ func remove(ctx context.Context, conn *dist.Conn) {
 // *OwnedError. The two messages of this exchange are the same in all versions
 // of the protocol.
 func claim(ctx context.Context, conn *dist.Conn) error {
-	found, err := conn.Call(ctx, "erlang", "whereis", etf.Atom(mainModule))
+	found, err := conn.Call(ctx, "erlang", "whereis", etf.Atom(module))
 	if err != nil {
 		return err
 	}
@@ -175,7 +167,7 @@ func awaitHandover(ctx context.Context, conn *dist.Conn, down etf.Ref) error {
 // ownedBy reads {erl_exporter_agent, owned, Node}.
 func ownedBy(event etf.Term) (string, bool) {
 	t, _ := event.(etf.Tuple)
-	if len(t) != 3 || t[0] != etf.Atom(mainModule) || t[1] != etf.Atom("owned") {
+	if len(t) != 3 || t[0] != etf.Atom(module) || t[1] != etf.Atom("owned") {
 		return "", false
 	}
 	owner, ok := t[2].(etf.Atom)

@@ -45,7 +45,7 @@ func (s *Session) listen() {
 // says goodbye, and an error when the agent cannot be understood.
 func (s *Session) handle(event etf.Term) (leaving etf.Term, err error) {
 	t, _ := event.(etf.Tuple)
-	if len(t) < 3 || t[0] != etf.Atom(mainModule) {
+	if len(t) < 3 || t[0] != etf.Atom(module) {
 		return nil, nil
 	}
 	switch {

@@ -8,7 +8,11 @@
 %%% and hibernates between messages; what waits for other schedulers, files or
 %%% servers runs in short-lived helpers under one deadline. When its owner
 %%% goes, lets the lease run out or says so, the agent puts back what it
-%%% changed, removes its modules and ends.
+%%% changed, removes its module and ends.
+%%%
+%%% It is one module, although its source is in several files: to remove a
+%%% module a node visits each of its processes, which takes seconds where there
+%%% are a million of them.
 -module(erl_exporter_agent).
 
 %% start/1 is called through rex. init/4, loop/1 and leave/2 are exported to be
@@ -18,9 +22,6 @@
 
 %% Changes with every change of the messages or of the state.
 -define(PROTOCOL, 1).
-
-%% All modules of the agent, this one last: it is the last to be deleted.
--define(MODULES, [erl_exporter_os, erl_exporter_dist, erl_exporter_collect, ?MODULE]).
 
 %% How long the counters behind the agent's limits run before they start again.
 -define(WINDOW_MS, 60000).
@@ -120,7 +121,7 @@ new(Owner, Lease, {Deadline, PerInstance, MSAcc, MaxReductions, MaxMemory}) ->
     }.
 
 hello(#{msacc_ours := Ours}) ->
-    {?PROTOCOL, erl_exporter_collect:schema(), erl_exporter_collect:node_info(), Ours}.
+    {?PROTOCOL, schema(), node_info(), Ours}.
 
 %% Answers the flag's old value. The flag is global and outlives its setter.
 switch_msacc(Flag) ->
@@ -208,15 +209,19 @@ now_ms() ->
 %%% Leaving
 %%% ----------------------------------------------------------------------
 
-%% The order matters. The name is held until the modules are deleted, so that
-%% whoever finds it free may load them again; the purge, which touches nothing
-%% but old code, may come later. It runs in a process of its own because it
-%% ends all that still run the code to be purged.
+%% The order matters. The name is held until the module is deleted, so that
+%% whoever finds it free may load it again; the purge, which touches nothing but
+%% old code, may come later. It runs in a process of its own because it ends all
+%% that still run the code to be purged.
 leave(Reason, S) ->
     _ = maps:get(msacc_ours, S, false) andalso switch_msacc(false),
     clear_up(Reason, S),
-    lists:foreach(fun delete/1, ?MODULES),
-    spawn(lists, foreach, [fun code:purge/1, ?MODULES]),
+    %% There is old code only if somebody loaded the module a second time. It
+    %% goes first: deleting makes the current code old, and there is room for
+    %% one.
+    _ = erlang:check_old_code(?MODULE) andalso code:purge(?MODULE),
+    code:delete(?MODULE),
+    spawn(code, purge, [?MODULE]),
     exit(normal).
 
 clear_up(Reason, #{protocol := ?PROTOCOL, owner := Owner, late := Late}) ->
@@ -224,12 +229,6 @@ clear_up(Reason, #{protocol := ?PROTOCOL, owner := Owner, late := Late}) ->
     post(Owner, {?MODULE, leaving, small(Reason)});
 clear_up(_, _) ->
     ok.
-
-%% There is old code only if somebody loaded the module a second time. It goes
-%% first: deleting makes the current code old, and there is room for one.
-delete(Module) ->
-    _ = erlang:check_old_code(Module) andalso code:purge(Module),
-    code:delete(Module).
 
 %%% ----------------------------------------------------------------------
 %%% Readings
@@ -255,7 +254,7 @@ snapshot(Seq, Collectors, S0) ->
 %% rest side by side, and takes what has come by the deadline.
 read(Collectors, #{settings := #{deadline := Wait}, shedding := Shedding} = S0) ->
     Deadline = now_ms() + Wait,
-    Wanted = [C || C <- Collectors, Shedding =:= false orelse erl_exporter_collect:is_cheap(C)],
+    Wanted = [C || C <- Collectors, Shedding =:= false orelse is_cheap(C)],
     AtHand = maps:from_list([{C, timed(fun() -> at_hand(C, S0) end)} || C <- Wanted]),
     {Pending, Stuck} = start_helpers(Wanted, S0),
     {Answers, S1} = gather(Pending, Deadline, Stuck, S0#{helper_memory := 0}),
@@ -265,9 +264,9 @@ read(Collectors, #{settings := #{deadline := Wait}, shedding := Shedding} = S0) 
 at_hand(agent, #{dropped := Dropped, shedding := Shedding} = S) ->
     {message_queue_len, Queue} = process_info(self(), message_queue_len),
     {memory, Memory} = process_info(self(), memory),
-    {reductions(S), Memory, Queue, Dropped, erl_exporter_collect:flag(Shedding =/= false)};
+    {reductions(S), Memory, Queue, Dropped, flag(Shedding =/= false)};
 at_hand(Collector, _) ->
-    erl_exporter_collect:at_hand(Collector).
+    at_hand(Collector).
 
 %% A job whose helper still waits gets no second one, so that a server that
 %% hangs is asked once and not at every reading.
@@ -281,7 +280,7 @@ start_helpers(Collectors, #{late := Late} = S) ->
             end
         end,
         {#{}, #{}},
-        [Job || C <- Collectors, Job <- erl_exporter_collect:jobs(C)]
+        [Job || C <- Collectors, Job <- jobs(C)]
     ).
 
 %% A helper answers with its exit reason: that is one message, and when it is
@@ -291,12 +290,12 @@ start_helper(Job, #{settings := Settings, memos := Memos}, Pending) ->
     Context = {PerInstance, MSAcc, maps:get(Job, Memos, none)},
     {Pid, Ref} = spawn_opt(
         fun() ->
-            Timed = timed(fun() -> erl_exporter_collect:run(Job, Context) end),
+            Timed = timed(fun() -> run(Job, Context) end),
             {reductions, Reductions} = process_info(self(), reductions),
             {memory, Memory} = process_info(self(), memory),
             exit({?MODULE, Timed, Reductions, Memory})
         end,
-        [monitor, {priority, high}, {min_heap_size, erl_exporter_collect:heap(Job)}]
+        [monitor, {priority, high}, {min_heap_size, heap(Job)}]
     ),
     Pending#{Ref => {Job, Pid, now_ms()}}.
 
@@ -352,10 +351,10 @@ small(Reason) ->
 outcome(Collector, AtHand, Answers, Shedding) ->
     case AtHand of
         #{Collector := {Took, {ok, Value}}} ->
-            Helped = [maps:get(J, Answers) || J <- erl_exporter_collect:jobs(Collector)],
+            Helped = [maps:get(J, Answers) || J <- jobs(Collector)],
             {
                 lists:sum([Took | [T || {T, _} <- Helped]]),
-                erl_exporter_collect:tables(Collector, Value, [R || {_, R} <- Helped])
+                tables(Collector, Value, [R || {_, R} <- Helped])
             };
         #{Collector := Failed} ->
             Failed;
@@ -430,3 +429,11 @@ shed(Limit, Used, S) ->
 reductions(#{helper_reductions := Helpers}) ->
     {reductions, Own} = process_info(self(), reductions),
     Own + Helpers.
+
+%%% ----------------------------------------------------------------------
+%%% Collectors
+%%% ----------------------------------------------------------------------
+
+-include("collect.hrl").
+-include("distribution.hrl").
+-include("os_process.hrl").

@@ -1,13 +1,11 @@
-%%% What the agent reads: one collector each for memory, statistics, and so on.
+%%% Part of erl_exporter_agent: what is read, one collector each for memory,
+%%% statistics, and so on.
 %%%
 %%% A collector has a part at hand, which takes no time worth mentioning and
 %%% waits for nobody, and jobs, which the agent has run by helpers because they
 %%% wait for other schedulers, files or servers. tables/3 puts both together.
 %%% Values are as the calls of Erlang give them; [] stands for a value that the
 %%% node does not have. Names and meanings are those of prometheus.erl.
--module(erl_exporter_collect).
-
--export([schema/0, node_info/0, is_cheap/1, at_hand/1, jobs/1, heap/1, run/2, tables/3, flag/1]).
 
 %%% ----------------------------------------------------------------------
 %%% Schema
@@ -33,8 +31,8 @@ schema() ->
         {allocators, [{allocators, [alloc, instance], allocator_columns()}]},
         {msacc, [{msacc, [type, id], msacc_states()}]},
         {distribution, [
-            {dist_peer, [peer], erl_exporter_dist:peer_columns()},
-            {dist_proc, [peer, type], erl_exporter_dist:process_columns()}
+            {dist_peer, [peer], peer_columns()},
+            {dist_proc, [peer, type], process_columns()}
         ]},
         {mnesia, [
             {mnesia, [], [
@@ -136,6 +134,12 @@ info(Item) ->
         error:badarg -> []
     end.
 
+proplist(Key, List) ->
+    case lists:keyfind(Key, 1, List) of
+        {_, Value} -> Value;
+        false -> undefined
+    end.
+
 flag(true) -> 1;
 flag(false) -> 0.
 
@@ -174,13 +178,13 @@ run(allocators, {PerInstance, _, _}) ->
 run(msacc, {_, Mode, Memo}) ->
     msacc(Mode, Memo);
 run(distribution, _) ->
-    erl_exporter_dist:read();
+    distribution();
 run(mnesia, _) ->
     mnesia();
 run(mnesia_transactions, _) ->
     mnesia_transactions();
 run(process, {_, _, Memo}) ->
-    erl_exporter_os:read(Memo).
+    os_process(Memo).
 
 %% Puts together what was at hand and what the jobs answered: {ok, Tables},
 %% {missing, Why} or {error, Reason}. A table is {row, Values}, {const, Values}
@@ -385,9 +389,8 @@ mnesia_runs() ->
 mnesia() ->
     case mnesia_runs() of
         true ->
-            Tables = lists:sort(mnesia:system_info(tables)),
             Word = erlang:system_info(wordsize),
-            Rows = [{table_info(T, memory) * Word, table_info(T, size)} || T <- Tables],
+            {Tables, Rows} = lists:unzip(mnesia_tables(Word)),
             Locks = [defined(ets:info(T, size), []) || T <- [mnesia_held_locks, mnesia_lock_queue]],
             Counters = [
                 mnesia:system_info(I)
@@ -400,6 +403,20 @@ mnesia() ->
         false ->
             not_running
     end.
+
+%% A table may be deleted while the list is gone through.
+mnesia_tables(Word) ->
+    lists:foldl(
+        fun(Table, Rows) ->
+            try
+                [{Table, {table_info(Table, memory) * Word, table_info(Table, size)}} | Rows]
+            catch
+                exit:{aborted, {no_exists, _, _}} -> Rows
+            end
+        end,
+        [],
+        lists:reverse(lists:sort(mnesia:system_info(tables)))
+    ).
 
 table_info(Table, Item) ->
     defined(mnesia:table_info(Table, Item), 0).

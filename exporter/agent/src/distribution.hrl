@@ -1,8 +1,5 @@
-%%% The agent's collector for the connections to other nodes, hidden ones and
-%%% the exporter's own included.
--module(erl_exporter_dist).
-
--export([peer_columns/0, process_columns/0, read/0]).
+%%% Part of erl_exporter_agent: the collector for the connections to other
+%%% nodes, hidden ones and the exporter's own included.
 
 peer_columns() ->
     [node_state, queue_size] ++ inet_columns() ++ port_columns().
@@ -34,7 +31,7 @@ process_items() ->
 %% Connections are records in net_kernel's table; asking net_kernel for them
 %% would wait for a process each. The first six fields are the same from OTP 23
 %% to 29: node, connection id, state, owner, controller.
-read() ->
+distribution() ->
     Controllers = erlang:system_info(dist_ctrl),
     Peers = lists:sort([
         {element(2, C), element(3, C), element(4, C), element(5, C)}
@@ -73,7 +70,7 @@ inet_values(none) ->
     [[] || _ <- inet_items()];
 inet_values(Port) ->
     case inet:getstat(Port, inet_items()) of
-        {ok, Stats} -> [defined(proplist(I, Stats)) || I <- inet_items()];
+        {ok, Stats} -> [defined(proplist(I, Stats), []) || I <- inet_items()];
         {error, _} -> inet_values(none)
     end.
 
@@ -155,12 +152,3 @@ status(runnable) -> 3;
 status(garbage_collecting) -> 4;
 status(running) -> 5;
 status(waiting) -> 6.
-
-defined(undefined) -> [];
-defined(Value) -> Value.
-
-proplist(Key, List) ->
-    case lists:keyfind(Key, 1, List) of
-        {_, Value} -> Value;
-        false -> undefined
-    end.

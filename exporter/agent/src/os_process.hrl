@@ -1,8 +1,6 @@
-%%% The agent's collector for the process of the operating system that the node
-%%% is: what /proc tells on Linux, and what Erlang itself knows elsewhere.
--module(erl_exporter_os).
-
--export([read/1]).
+%%% Part of erl_exporter_agent: the collector for the process of the operating
+%%% system that the node is. It gives what /proc tells on Linux, and what Erlang
+%%% itself knows elsewhere.
 
 %% The kernel counts a process's time in ticks of USER_HZ, which is 100 a
 %% second on every architecture that Erlang runs on.
@@ -15,14 +13,14 @@
 %% /proc, only what Erlang itself knows is answered. The memo is {Constants,
 %% Scan}: {PageSize, MaxFiles, StartTime}, and of the last count of open files
 %% {Count, Cost, When} in native units of time.
-read(Memo) ->
+os_process(Memo) ->
     case prim_file:read_file("/proc/self/stat") of
         {ok, Stat} ->
             [UserTicks, SystemTicks, _, _, _, _, Threads, _, Started, Virtual, Pages | _] =
                 lists:nthtail(10, stat_numbers(Stat)),
             {{PageSize, MaxFiles, StartTime} = Constants, LastScan} =
                 case Memo of
-                    none -> {constants(Started, Virtual), {[], 0, 0}};
+                    none -> {os_constants(Started, Virtual), {[], 0, 0}};
                     _ -> Memo
                 end,
             {Open, _, _} = Scan = open_files(LastScan),
@@ -52,7 +50,7 @@ stat_numbers(Stat) ->
     <<_:Pos/binary, ") ", _State, " ", Numbers/binary>> = Stat,
     [binary_to_integer(N) || N <- binary:split(Numbers, [<<" ">>, <<"\n">>], [global, trim])].
 
-constants(Started, Virtual) ->
+os_constants(Started, Virtual) ->
     {page_size(Virtual), max_files(), boot_time() + Started / ?TICKS_PER_SECOND}.
 
 %% The same size is in stat in bytes and in statm in pages. It may change
