@@ -22,16 +22,18 @@ func FuzzAddNode(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, body string) {
-		backend := newFleet()
-		s, err := api.New(api.Options{Backend: backend})
-		require.NoError(t, err)
-		var add http.Handler
-		for _, r := range s.Routes() {
-			if r.Method == http.MethodPost && r.Pattern == api.Prefix+"/nodes" {
-				add = r.Handler
-			}
+	backend := newFleet()
+	s, err := api.New(api.Options{Backend: backend})
+	require.NoError(f, err)
+	var add http.Handler
+	for _, r := range s.Routes() {
+		if r.Method == http.MethodPost && r.Pattern == api.Prefix+"/nodes" {
+			add = r.Handler
 		}
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		clear(backend.nodes)
+		backend.added = nil
 		request := httptest.NewRequest(http.MethodPost, api.Prefix+"/nodes", strings.NewReader(body))
 		request.Header.Set("Content-Type", "application/json")
 		answer := httptest.NewRecorder()

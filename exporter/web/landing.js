@@ -3,8 +3,8 @@
 (() => {
   const form = document.querySelector(".filter");
   const live = document.getElementById("live");
-  const pause = 1000; // ms between two looks at the server, at least
   let wanted = null, last = 0, asked = 0;
+  let pause = 1000; // ms between two looks at the server
 
   async function refresh() {
     wanted = null;
@@ -15,6 +15,7 @@
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (!answer.ok) return;
       text = await answer.text();
+      pause = Math.max(1000, 10 * (Date.now() - last)); // a large fleet is not asked without end
     } catch {
       return; // the stream tells that the exporter is away
     }

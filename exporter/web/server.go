@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -205,9 +206,14 @@ func (s *Server) Run(ctx context.Context) error {
 		// Failed handshakes, mostly: not worth more than debug.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
+	if server.TLSConfig != nil && !s.access.policy().file.http2 {
+		server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+	}
 	failed := make(chan error, len(s.listeners))
+	// Asked before the first listener serves: that fills in TLSConfig anyway.
+	encrypted := server.TLSConfig != nil
 	for _, l := range s.listeners {
-		go func() { failed <- s.serve(server, l) }()
+		go func() { failed <- s.serve(server, l, encrypted && l.Addr().Network() != "unix") }()
 	}
 	running := len(s.listeners)
 	var err error
@@ -233,8 +239,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // serve serves one listener. Unix sockets have no TLS: the file system says
 // who may use them.
-func (s *Server) serve(server *http.Server, l net.Listener) error {
-	encrypted := server.TLSConfig != nil && l.Addr().Network() != "unix"
+func (s *Server) serve(server *http.Server, l net.Listener, encrypted bool) error {
 	s.logger.Info("listening", "address", l.Addr().String(), "tls", encrypted)
 	serve := server.Serve
 	if encrypted {
