@@ -46,6 +46,9 @@ type Family struct {
 	Ports PortRange `json:"ports,omitzero"`
 	// EPMDPort is where the nodes' epmd listens; 0 for 4369.
 	EPMDPort int `json:"epmd_port,omitempty"`
+	// Prepared says for each provider's id which key and rules it was prepared
+	// with, as a digest.
+	Prepared map[string]string `json:"prepared,omitempty"`
 	// Protected families and their nodes cannot be deleted.
 	Protected bool `json:"protected"`
 	// Deleting is set from the request to delete it on.

@@ -46,10 +46,13 @@ type Command struct {
 	// Args become the command's further arguments, quoted.
 	Args []string
 	// Token names this run: a host that has begun a run of that token before
-	// does not begin another but waits for its end and gives its result. Empty
-	// for commands that only ask.
+	// does not begin another but waits for its end and gives its result. When
+	// ctx is done, only the waiting ends, and the command goes on: whoever runs
+	// it again with its token gets the result. Empty for commands that only
+	// ask; these end with ctx.
 	Token string
-	// Timeout ends the command; 0 for what ctx allows.
+	// Timeout is after how long the host itself ends the command with all its
+	// processes; 0 for none.
 	Timeout time.Duration
 }
 

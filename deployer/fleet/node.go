@@ -55,7 +55,9 @@ type Node struct {
 	Host string `json:"host,omitempty"`
 	// MachineID is what the provider calls the machine.
 	MachineID string `json:"machine_id,omitempty"`
-	State     State  `json:"state"`
+	// Attempt counts the machines that were made for it, this one included.
+	Attempt int   `json:"attempt,omitempty"`
+	State   State `json:"state"`
 	// Since is when it got into its state.
 	Since time.Time `json:"since"`
 	// Reason says why it is in its state; nil when there is nothing to say.

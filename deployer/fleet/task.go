@@ -9,9 +9,12 @@ type Action string
 const (
 	ActionDeploy  Action = "deploy"  // to the end, or on from where it failed
 	ActionStart   Action = "start"   // a STOPPED or DOWN node
-	ActionStop    Action = "stop"    //
-	ActionRestart Action = "restart" //
-	ActionDelete  Action = "delete"  //
+	ActionStop    Action = "stop"    // with its stop command
+	ActionRestart Action = "restart" // stop, then start
+	ActionDelete  Action = "delete"  // leave, stop, files, machine
+	// ActionForget deletes a node without touching its host or machine, when
+	// these are gone for good.
+	ActionForget Action = "forget"
 )
 
 // Actions of families, which the deployer asks of itself.
