@@ -84,29 +84,39 @@ func openStore(c *config.Config) (*store.Store, error) {
 // groups are what the fleet needs to know of the target groups, and of nodes
 // that belong to none.
 func groups(c *config.Config) map[string]node.Group {
-	all := map[string]node.Group{}
+	all := map[string]node.Group{
+		node.DefaultGroup: {
+			Cookie: revealed(c.NodeCookie), EPMD: c.EPMD,
+			FamilyBy: string(c.Family.By), Applications: c.Family.Applications,
+			Settings: agentSettings(c.Metrics.Allocators, c.Metrics.MSAcc, c.Metrics.Collectors, c.Agent),
+		},
+	}
 	for _, g := range c.Groups() {
 		all[g.Name] = node.Group{
-			Name: g.Name, Cookie: string(g.Cookie), EPMD: g.EPMD, TLS: g.TLS,
+			Name: g.Name, Cookie: revealed(g.Cookie), EPMD: g.EPMD, TLS: g.TLS,
 			Family: g.Family, FamilyBy: string(g.FamilyBy), Applications: g.Applications,
-			Settings: agentSettings(g.Allocators, g.MSAcc, g.Collectors),
-		}
-	}
-	if cookie := c.DefaultCookie; cookie != "" {
-		all[node.DefaultGroup] = node.Group{
-			Cookie: string(cookie), EPMD: c.EPMD,
-			FamilyBy: string(c.Family.By), Applications: c.Family.Applications,
-			Settings: agentSettings(c.Metrics.Allocators, c.Metrics.MSAcc, c.Metrics.Collectors),
+			Settings: agentSettings(g.Allocators, g.MSAcc, g.Collectors, g.Agent),
 		}
 	}
 	return all
 }
 
-func agentSettings(a config.Allocators, m config.MSAcc, collectors map[string]bool) agent.Settings {
+// revealed gives cookies as the fleet takes them.
+func revealed(cookie func(node, ref string) (config.Secret, error)) func(node, ref string) (string, error) {
+	return func(node, ref string) (string, error) {
+		secret, err := cookie(node, ref)
+		return string(secret), err
+	}
+}
+
+func agentSettings(a config.Allocators, m config.MSAcc, collectors map[string]bool, limits config.Agent) agent.Settings {
 	return agent.Settings{
 		AllocatorsPerInstance: a == config.AllocatorsPerInstance,
 		MSAcc:                 string(m),
 		Collectors:            collectors,
+		Limits: agent.Limits{
+			Reductions: limits.Reductions, Memory: int64(limits.Memory), Deadline: duration(limits.Deadline),
+		},
 	}
 }
 

@@ -28,6 +28,8 @@ type Config struct {
 	// most one is set.
 	Cookie     Secret `yaml:"cookie,omitempty"`
 	CookieFile string `yaml:"cookie_file,omitempty"`
+	// Cookies are for single nodes, by reference or by pattern; see cookieOf.
+	Cookies []NamedCookie `yaml:"cookies,omitempty"`
 	// EPMD is host, host:port or :port for groups without one of their own.
 	EPMD           string            `yaml:"epmd,omitempty"`
 	ExternalLabels map[string]string `yaml:"external_labels,omitempty"`
@@ -35,13 +37,14 @@ type Config struct {
 	Metrics        Metrics           `yaml:"metrics"`
 	Timeouts       Timeouts          `yaml:"timeouts"`
 	Limits         Limits            `yaml:"limits"`
+	Agent          Agent             `yaml:"agent"`
 	Storage        Storage           `yaml:"storage,omitempty"`
 	Secrets        Secrets           `yaml:"secrets,omitempty"`
 	Auth           Auth              `yaml:"auth,omitempty"`
 	Targets        []Target          `yaml:"targets,omitempty"`
 
 	// DefaultCookie is Cookie or what CookieFile holds: the cookie of nodes
-	// whose group has none of its own.
+	// that nothing else gives one.
 	DefaultCookie Secret `yaml:"-"`
 }
 
@@ -94,6 +97,19 @@ type Limits struct {
 	// Mailbox is how many messages of one node may wait.
 	Mailbox int `yaml:"mailbox"`
 }
+
+// Agent bounds what the agent may cost its node; what is zero in a group is
+// that of the whole.
+type Agent struct {
+	// Reductions are those of a minute, Memory is of the agent and its helpers.
+	Reductions int64 `yaml:"reductions,omitempty"`
+	Memory     Size  `yaml:"memory,omitempty"`
+	// Deadline is how long a reading waits for a collector that does not answer.
+	Deadline model.Duration `yaml:"deadline,omitempty"`
+}
+
+// IsZero reports whether nothing is configured.
+func (a Agent) IsZero() bool { return a == Agent{} }
 
 // Storage says where registered and suspended nodes survive a restart; at most
 // one of its fields is set.
@@ -189,6 +205,7 @@ func Default() Config {
 			Lease: duration(15 * time.Second), Renew: duration(3 * time.Second),
 		},
 		Limits: Limits{Series: 20_000, Rows: 2_000, LabelBytes: 1_024, Frame: 16 << 20, Mailbox: 4_096},
+		Agent:  Agent{Reductions: 3_000_000, Memory: 32 << 20, Deadline: duration(time.Second)},
 	}
 }
 

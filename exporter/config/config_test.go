@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -18,7 +19,7 @@ import (
 	"github.com/erlops/erlops/exporter/config/strictyaml"
 )
 
-var update = flag.Bool("update", false, "write the expected problems of testdata/invalid")
+var update = flag.Bool("update", false, "write the expected problems of invalid files in testdata")
 
 // ageKey is an identity made for these tests.
 const ageKey = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
@@ -58,10 +59,16 @@ func folder(t testing.TB) string {
 	return dir
 }
 
-// Every file in testdata/invalid has a neighbour .txt with all of its problems.
 func TestInvalid(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/invalid/*.yml")
+	requireProblems(t, "testdata/invalid")
+}
+
+// requireProblems parses every file in a folder; each has a neighbour .txt with
+// all of its problems.
+func requireProblems(t *testing.T, folderOfFiles string) {
+	t.Helper()
+	files, err := filepath.Glob(folderOfFiles + "/*.yml")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
@@ -103,12 +110,14 @@ func TestEmptyFileIsTheDefault(t *testing.T) {
 const everything = `
 name: watch@h
 cookie_file: cookie
+cookies: [{name: shop, cookie: named, nodes: ["shop-.*"]}]
 epmd: mq1
 external_labels: {dc: "$(HOST)-$$(x)"}
 family: {by: script_id, applications: [shop]}
 metrics: {names: v6, allocators: per_instance, msacc: on, collectors: {mnesia: false}}
 timeouts: {dial: 1s, call: 1m30s}
 limits: {series: $(NUMBER), frame: 1GiB}
+agent: {reductions: 500000, memory: 8MiB}
 storage: {url_file: url}
 secrets: {key_file: key}
 auth:
@@ -131,6 +140,7 @@ targets:
     applications: [rabbit]
     tls_config: {server_name: x, insecure_skip_verify: true}
     metrics: {allocators: summed, collectors: {mnesia: true, msacc: no}}
+    agent: {memory: 64MiB, deadline: 2s}
     file_sd_configs: [{files: ["*.yml"]}]
     http_sd_configs:
       - url: https://sd/nodes
@@ -162,30 +172,41 @@ func TestEverything(t *testing.T) {
 	groups := c.Groups()
 	require.Len(t, groups, 3)
 	plain, own, copied := groups[0], groups[1], groups[2]
-	require.Equal(t, Secret("monster"), plain.Cookie)
+	requireCookie(t, "monster", plain, "a@h", "")
+	requireCookie(t, "named", plain, "a@h", "shop")
+	requireCookie(t, "named", plain, "shop-1@h", "")
 	require.Equal(t, "mq1:4369", plain.EPMD)
 	require.Equal(t, FamilyByScriptID, plain.FamilyBy)
 	require.Equal(t, []string{"shop"}, plain.Applications)
 	require.Equal(t, AllocatorsPerInstance, plain.Allocators)
 	require.Equal(t, MSAccOn, plain.MSAcc)
 	require.Equal(t, map[string]bool{"mnesia": false}, plain.Collectors)
+	require.Equal(t, Agent{Reductions: 500_000, Memory: 8 << 20, Deadline: duration(time.Second)}, plain.Agent)
 	require.Nil(t, plain.TLS)
 
-	require.Equal(t, Secret("from-the-environment"), own.Cookie)
+	requireCookie(t, "from-the-environment", own, "shop-1@h", "")
 	require.Equal(t, ":4370", own.EPMD)
 	require.Equal(t, FamilyByRelease, own.FamilyBy)
 	require.Equal(t, []string{"rabbit"}, own.Applications)
 	require.Equal(t, AllocatorsSummed, own.Allocators)
 	require.Equal(t, MSAccOn, own.MSAcc)
 	require.Equal(t, map[string]bool{"mnesia": true, "msacc": false}, own.Collectors)
+	require.Equal(t, Agent{Reductions: 500_000, Memory: 64 << 20, Deadline: duration(2 * time.Second)}, own.Agent)
 	require.Equal(t, "x", own.TLS.ServerName)
 	require.Equal(t, "rabbit@{{host}}", own.Discovery.Node)
 	require.Equal(t, []string{filepath.Join(dir, "*.yml")}, own.Discovery.SD.File[0].Files)
 	require.Equal(t, "SRV", own.Discovery.SD.DNS[0].Type, "Prometheus's own defaults hold")
-	require.Equal(t, Secret("copied"), copied.Cookie)
+	requireCookie(t, "copied", copied, "a@h", "")
 	require.Empty(t, copied.Discovery.Relabel)
 	require.Equal(t, own.Discovery.SD.HTTP, copied.Discovery.SD.HTTP)
 	require.Len(t, c.Discovery(), 3)
+}
+
+func requireCookie(t *testing.T, want Secret, g Group, node, ref string) {
+	t.Helper()
+	got, err := g.Cookie(node, ref)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
 }
 
 func TestRedacted(t *testing.T) {
@@ -207,7 +228,7 @@ func TestRedacted(t *testing.T) {
 
 func requireNoSecrets(t *testing.T, text string) {
 	t.Helper()
-	for _, secret := range []string{"monster", "from-the-environment", "hunter2", "a-token-from-a-file", "AGE-SECRET", "copied"} {
+	for _, secret := range []string{"monster", "from-the-environment", "hunter2", "a-token-from-a-file", "AGE-SECRET", "copied", "named"} {
 		require.NotContains(t, text, secret)
 	}
 }
@@ -222,7 +243,9 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&out, verb, c.Auth.Tokens)
 		fmt.Fprintf(&out, verb, *c)
-		fmt.Fprintf(&out, verb, c.Groups()[1].Cookie)
+		cookie, err := c.Groups()[1].Cookie("a@h", "")
+		require.NoError(t, err)
+		fmt.Fprintf(&out, verb, cookie)
 		fmt.Fprintf(&out, verb, DatabaseURL("postgres://u:hunter2@h/d?sslpassword=hunter2"))
 	}
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "cookie", c.DefaultCookie, "url", DatabaseURL("postgres://u:hunter2@h/d"), "groups", c.Groups()[:1])

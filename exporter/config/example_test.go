@@ -19,7 +19,7 @@ func example(t *testing.T, text string) (*Config, error) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"erlang.cookie": "monster", "shop.cookie": "shop", "deploy.token": "0123456789abcdef",
+		"erlang.cookie": "monster", "shop.cookie": "shop", "billing.cookie": "billing", "deploy.token": "0123456789abcdef",
 		"inventory.token": "secret", "erl-exporter.key": ageKey,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
@@ -33,13 +33,14 @@ func TestExample(t *testing.T) {
 	require.NoError(t, err)
 	c, err := example(t, string(text))
 	require.NoError(t, err)
-	require.Len(t, c.Targets, 6)
+	require.Len(t, c.Targets, 7)
 
 	// The values in the example are the defaults, as it says.
 	want := Default()
 	require.Equal(t, want.Family, c.Family)
 	require.Equal(t, want.Timeouts, c.Timeouts)
 	require.Equal(t, want.Limits, c.Limits)
+	require.Equal(t, want.Agent, c.Agent)
 	c.Metrics.Collectors = nil
 	require.Equal(t, want.Metrics, c.Metrics)
 }
@@ -64,7 +65,7 @@ func TestExampleComments(t *testing.T) {
 	require.NotEqual(t, string(text), uncommented)
 	c, err := example(t, uncommented)
 	require.NoError(t, err)
-	require.Equal(t, "secure", c.Targets[6].Name)
+	require.Equal(t, "secure", c.Targets[7].Name)
 	require.NotEmpty(t, c.Secrets.Identity)
 }
 

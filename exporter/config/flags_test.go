@@ -19,7 +19,7 @@ func TestFromFlags(t *testing.T) {
 	groups := c.Groups()
 	require.Len(t, groups, 1)
 	require.Equal(t, FlagGroup, groups[0].Name)
-	require.Equal(t, Secret("monster"), groups[0].Cookie)
+	requireCookie(t, "monster", groups[0], "a@h", "")
 	require.Equal(t, ":4370", groups[0].EPMD)
 	require.Equal(t, "rabbit@mq1", string(groups[0].Discovery.SD.Static[0].Targets[0]["__address__"]))
 }
@@ -69,7 +69,7 @@ func TestFromFlagsHome(t *testing.T) {
 	require.NoError(t, os.WriteFile(name, []byte("HOMEMADE"), 0o400))
 	c, err := FromFlags(Flags{Nodes: []string{"a@h"}})
 	require.NoError(t, err)
-	require.Equal(t, Secret("HOMEMADE"), c.Groups()[0].Cookie)
+	requireCookie(t, "HOMEMADE", c.Groups()[0], "a@h", "")
 
 	require.NoError(t, os.Chmod(name, 0o440))
 	_, err = FromFlags(Flags{Nodes: []string{"a@h"}})

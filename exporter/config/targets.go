@@ -32,6 +32,8 @@ type Target struct {
 	Applications []string `yaml:"applications,omitempty"`
 	// Metrics wins over Config.Metrics where it says something.
 	Metrics TargetMetrics `yaml:"metrics,omitempty"`
+	// Agent wins over Config.Agent where it says something.
+	Agent Agent `yaml:"agent,omitempty"`
 
 	discovery.SDConfigs `yaml:",inline"`
 
@@ -59,8 +61,10 @@ func (m TargetMetrics) IsZero() bool {
 
 // Group is a Target with everything filled in that it leaves to Config.
 type Group struct {
-	Name   string
-	Cookie Secret
+	Name string
+	// Cookie gives the cookie of a node of the group, by its name and by the
+	// reference that its target has or "". It may be used concurrently.
+	Cookie func(node, ref string) (Secret, error)
 	// EPMD is host:port, or :port for that port on each node's own host; empty
 	// for the usual one.
 	EPMD string
@@ -73,6 +77,7 @@ type Group struct {
 	MSAcc        MSAcc
 	// Collectors has the collectors that are switched off or on explicitly.
 	Collectors map[string]bool
+	Agent      Agent
 	Discovery  discovery.Group
 }
 
@@ -82,7 +87,7 @@ func (c *Config) Groups() []Group {
 	for _, t := range c.Targets {
 		g := Group{
 			Name:         t.Name,
-			Cookie:       cmp.Or(t.OwnCookie, c.DefaultCookie),
+			Cookie:       c.cookies(t.OwnCookie),
 			TLS:          t.tls,
 			Family:       t.Family,
 			FamilyBy:     cmp.Or(t.FamilyBy, c.Family.By),
@@ -90,7 +95,12 @@ func (c *Config) Groups() []Group {
 			Allocators:   cmp.Or(t.Metrics.Allocators, c.Metrics.Allocators),
 			MSAcc:        cmp.Or(t.Metrics.MSAcc, c.Metrics.MSAcc),
 			Collectors:   map[string]bool{},
-			Discovery:    t.discovery(c.EPMD),
+			Agent: Agent{
+				Reductions: cmp.Or(t.Agent.Reductions, c.Agent.Reductions),
+				Memory:     cmp.Or(t.Agent.Memory, c.Agent.Memory),
+				Deadline:   cmp.Or(t.Agent.Deadline, c.Agent.Deadline),
+			},
+			Discovery: t.discovery(c.EPMD),
 		}
 		if len(g.Applications) == 0 {
 			g.Applications = c.Family.Applications

@@ -33,6 +33,9 @@ type validator struct {
 	doc      *strictyaml.Document
 	dir      string
 	problems Problems
+	// unsureCookies is set when some cookie could not be read, so that which
+	// nodes have one cannot be told.
+	unsureCookies bool
 }
 
 // add reports a problem, unless the value at path is broken anyway.
@@ -62,7 +65,7 @@ func (v *validator) check(c *Config) {
 	if err := discovery.CheckNodeName(c.Name); err != nil {
 		v.add("name", "%v", err)
 	}
-	c.DefaultCookie = v.cookie("", c.Cookie, &c.CookieFile)
+	v.allCookies(c)
 	if c.EPMD != "" {
 		if _, err := discovery.EPMDAddress(c.EPMD, ""); err != nil {
 			v.add("epmd", "%v", err)
@@ -73,6 +76,7 @@ func (v *validator) check(c *Config) {
 	v.collectors("metrics.collectors", c.Metrics.Collectors)
 	v.timeouts(c.Timeouts)
 	v.limits(c.Limits)
+	v.agent("agent", c.Agent)
 	v.storage(&c.Storage)
 	v.secrets(&c.Secrets)
 	v.auth(&c.Auth)
@@ -201,6 +205,35 @@ func (v *validator) limits(l Limits) {
 	}
 	if l.Frame > 1<<31-1 {
 		v.add("limits.frame", "must be less than 2GiB")
+	}
+}
+
+// Bounds of agent: what is below the least leaves the agent no room to work,
+// and an agent that waits longer than maxDeadline would leave its node too late.
+const (
+	minReductions  = 10_000
+	minAgentMemory = 1 << 20
+	maxDeadline    = 3 * time.Second
+)
+
+// agent checks what is configured at path; in a group, what is not is zero.
+func (v *validator) agent(path string, a Agent) {
+	for _, n := range []struct {
+		key     string
+		value   int64
+		atLeast int64
+		least   any
+	}{
+		{"reductions", a.Reductions, minReductions, minReductions},
+		{"memory", int64(a.Memory), minAgentMemory, "1MiB"},
+	} {
+		if at := strictyaml.Join(path, n.key); v.doc.Has(at) && n.value < n.atLeast {
+			v.add(at, "must be at least %v", n.least)
+		}
+	}
+	at := strictyaml.Join(path, "deadline")
+	if d := time.Duration(a.Deadline); v.doc.Has(at) && (d <= 0 || d > maxDeadline) {
+		v.add(at, "must be more than 0 and at most %v", maxDeadline)
 	}
 }
 

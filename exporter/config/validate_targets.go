@@ -17,13 +17,10 @@ func (v *validator) targets(c *Config) {
 		t := &c.Targets[i]
 		path := strictyaml.Index("targets", i)
 		v.target(path, t)
-		cookieless := t.Cookie == "" && t.CookieFile == "" && c.Cookie == "" && c.CookieFile == ""
-		if cookieless && !v.doc.Has("cookie") && !v.doc.Has("cookie_file") {
-			v.missing(path, []string{"cookie", "cookie_file"}, "one of cookie & cookie_file must be configured, here or at the top of the file")
-		}
 		t.SetDirectory(v.dir)
 		// The EPMD of the whole has been checked where it is.
 		groups[i] = t.discovery("")
+		groups[i].CheckCookie = v.cookieCheck(path, c, t)
 	}
 	for _, p := range discovery.Check(groups) {
 		path := strictyaml.Index("targets", p.Group)
@@ -35,6 +32,24 @@ func (v *validator) targets(c *Config) {
 			continue
 		}
 		v.add(path+"."+p.Path, "%s", p.Message)
+	}
+}
+
+// cookieCheck returns what tells whether the nodes of t have a cookie, or nil
+// when that cannot be told, or has been told of the whole group.
+func (v *validator) cookieCheck(path string, c *Config, t *Target) func(node, ref string) error {
+	own := t.Cookie != "" || t.CookieFile != ""
+	if !own && !v.anyCookie(c) {
+		v.missing(path, []string{"cookie", "cookie_file"}, "one of cookie & cookie_file must be configured, here or at the top of the file")
+		return nil
+	}
+	if v.unsureCookies || own && t.OwnCookie == "" || v.doc.BadBelow(path+".cookie") || v.doc.BadBelow(path+".cookie_file") {
+		return nil
+	}
+	cookie := c.cookies(t.OwnCookie)
+	return func(node, ref string) error {
+		_, err := cookie(node, ref)
+		return err
 	}
 }
 
@@ -54,6 +69,7 @@ func (v *validator) target(path string, t *Target) {
 	t.OwnCookie = v.cookie(path, t.Cookie, &t.CookieFile)
 	v.texts(at("applications"), t.Applications)
 	v.collectors(at("metrics")+".collectors", t.Metrics.Collectors)
+	v.agent(at("agent"), t.Agent)
 	for i, s := range t.Static {
 		var names []string
 		for name := range s.Labels {

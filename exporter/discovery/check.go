@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/relabel"
 )
 
 // Problem is one thing that is wrong with a group.
@@ -35,8 +37,8 @@ type checker struct {
 
 // Check returns everything that is wrong with the groups: names that are empty
 // or used twice, templates, relabelling rules and mechanisms that cannot work,
-// statically listed nodes that have impossible names or are listed twice. It
-// reads the files that HTTP clients need; it does not use the network.
+// statically listed nodes that have impossible names, no cookie or are listed
+// twice. It reads the files that HTTP clients need; it does not use the network.
 func Check(groups []Group) []Problem {
 	c := &checker{seen: map[string]string{}}
 	names := map[string]int{}
@@ -78,6 +80,7 @@ func (c *checker) check(g Group) {
 		if err := rule.Validate(model.LegacyValidation); err != nil {
 			c.add(fmt.Sprintf("relabel_configs[%d]", i), "%v", err)
 		}
+		c.checkCookieRule(i, g)
 	}
 	c.checkMechanisms(g.SD)
 	// Static targets go through templates and rules; with those broken, each
@@ -87,51 +90,85 @@ func (c *checker) check(g Group) {
 	}
 }
 
-func (c *checker) checkMechanisms(sd SDConfigs) {
-	interval := func(path string, d model.Duration) {
-		if time.Duration(d) <= 0 {
-			c.add(path+".refresh_interval", "must be more than 0")
-		}
+// checkCookieRule reports a rule that refers to a cookie that there is not. A
+// reference that is put together from labels is known only with the target.
+func (c *checker) checkCookieRule(i int, g Group) {
+	rule := g.Relabel[i]
+	if g.CheckCookie == nil || rule.Action != relabel.Replace || rule.TargetLabel != CookieRefLabel ||
+		rule.Replacement == "" || strings.Contains(rule.Replacement, "$") {
+		return
 	}
+	if err := g.CheckCookie("", rule.Replacement); err != nil {
+		c.add(fmt.Sprintf("relabel_configs[%d].replacement", i), "%v", err)
+	}
+}
+
+func (c *checker) checkMechanisms(sd SDConfigs) {
 	for i, f := range sd.File {
-		interval(fmt.Sprintf("file_sd_configs[%d]", i), f.RefreshInterval)
+		c.checkInterval(fmt.Sprintf("file_sd_configs[%d]", i), f.RefreshInterval)
 	}
 	for i, d := range sd.DNS {
-		interval(fmt.Sprintf("dns_sd_configs[%d]", i), d.RefreshInterval)
+		c.checkInterval(fmt.Sprintf("dns_sd_configs[%d]", i), d.RefreshInterval)
 	}
 	for i, h := range sd.HTTP {
 		path := fmt.Sprintf("http_sd_configs[%d]", i)
-		interval(path, h.RefreshInterval)
-		c.checkHTTP(path, h)
+		c.checkInterval(path, h.RefreshInterval)
+		c.checkURL(path+".url", h.URL, "basic_auth")
+		c.checkClient(path, h.HTTPClientConfig)
+	}
+	for i, s := range sd.Consul {
+		path := fmt.Sprintf("consul_sd_configs[%d]", i)
+		c.checkInterval(path, s.RefreshInterval)
+		// Consul's server is host:port, which a parser would take for a scheme.
+		c.checkURL(path+".server", "consul://"+s.Server, "username and password")
+		c.checkClient(path, s.HTTPClientConfig)
 	}
 	for i, e := range sd.EPMD {
 		path := fmt.Sprintf("epmd_sd_configs[%d]", i)
-		interval(path, e.RefreshInterval)
+		c.checkInterval(path, e.RefreshInterval)
 		for k, host := range e.Hosts {
 			if err := checkEPMDHost(host); err != nil {
 				c.add(fmt.Sprintf("%s.hosts[%d]", path, k), "%v", err)
 			}
 		}
 	}
+	sd.CloudConfigs.check(c)
 }
 
-func (c *checker) checkHTTP(path string, h *HTTPConfig) {
-	if u, err := url.Parse(h.URL); err == nil && u.User != nil {
-		c.add(path+".url", "must not contain a user or a password: use basic_auth")
+func (c *checker) checkInterval(path string, d model.Duration) {
+	if time.Duration(d) <= 0 {
+		c.add(path+".refresh_interval", "must be more than 0")
 	}
-	client := h.HTTPClientConfig
+}
+
+// checkURL reports a password in a URL, where everybody would see it; instead
+// names the keys that are for it.
+func (c *checker) checkURL(path, text, instead string) {
+	if u, err := url.Parse(text); err == nil && u.User != nil {
+		c.add(path, "must not contain a user or a password: use %s", instead)
+	}
+}
+
+// checkClient reports what an HTTP client lacks.
+func (c *checker) checkClient(path string, client config.HTTPClientConfig) {
+	if !c.checkFiles(path, secretFiles(client)) {
+		return
+	}
+	if _, err := config.NewClientFromConfig(client, "check"); err != nil {
+		c.add(path, "%v", err)
+	}
+}
+
+// checkFiles reports those of the files that cannot be read, and returns false
+// when there are any.
+func (c *checker) checkFiles(path string, files []namedFile) bool {
 	before := len(c.problems)
-	for _, f := range secretFiles(client) {
+	for _, f := range files {
 		if err := checkReadable(f.name); err != nil {
 			c.add(path+"."+f.path, "%v", err)
 		}
 	}
-	if len(c.problems) > before {
-		return
-	}
-	if _, err := config.NewClientFromConfig(client, "http"); err != nil {
-		c.add(path, "%v", err)
-	}
+	return len(c.problems) == before
 }
 
 type namedFile struct{ path, name string }
@@ -139,12 +176,7 @@ type namedFile struct{ path, name string }
 // secretFiles lists the files of an HTTP client that are read when a request is
 // made or a client is built.
 func secretFiles(h config.HTTPClientConfig) []namedFile {
-	files := []namedFile{
-		{"bearer_token_file", h.BearerTokenFile},
-		{"tls_config.ca_file", h.TLSConfig.CAFile},
-		{"tls_config.cert_file", h.TLSConfig.CertFile},
-		{"tls_config.key_file", h.TLSConfig.KeyFile},
-	}
+	files := append([]namedFile{{"bearer_token_file", h.BearerTokenFile}}, tlsFiles("tls_config", h.TLSConfig)...)
 	if h.BasicAuth != nil {
 		files = append(files,
 			namedFile{"basic_auth.username_file", h.BasicAuth.UsernameFile},
@@ -156,10 +188,8 @@ func secretFiles(h config.HTTPClientConfig) []namedFile {
 	if h.OAuth2 != nil {
 		files = append(files,
 			namedFile{"oauth2.client_secret_file", h.OAuth2.ClientSecretFile},
-			namedFile{"oauth2.client_certificate_key_file", h.OAuth2.ClientCertificateKeyFile},
-			namedFile{"oauth2.tls_config.ca_file", h.OAuth2.TLSConfig.CAFile},
-			namedFile{"oauth2.tls_config.cert_file", h.OAuth2.TLSConfig.CertFile},
-			namedFile{"oauth2.tls_config.key_file", h.OAuth2.TLSConfig.KeyFile})
+			namedFile{"oauth2.client_certificate_key_file", h.OAuth2.ClientCertificateKeyFile})
+		files = append(files, tlsFiles("oauth2.tls_config", h.OAuth2.TLSConfig)...)
 	}
 	if h.HTTPHeaders != nil {
 		for _, name := range slices.Sorted(maps.Keys(h.HTTPHeaders.Headers)) {
@@ -169,6 +199,12 @@ func secretFiles(h config.HTTPClientConfig) []namedFile {
 		}
 	}
 	return files
+}
+
+func tlsFiles(path string, t config.TLSConfig) []namedFile {
+	return []namedFile{
+		{path + ".ca_file", t.CAFile}, {path + ".cert_file", t.CertFile}, {path + ".key_file", t.KeyFile},
+	}
 }
 
 // checkReadable opens a file to see whether it can be; an empty name is fine.
@@ -212,6 +248,11 @@ func (c *checker) checkStatic(g Group) {
 			}
 			if !keep {
 				continue
+			}
+			if g.CheckCookie != nil {
+				if err := g.CheckCookie(t.Node, t.CookieRef); err != nil {
+					c.add(path, "%v", err)
+				}
 			}
 			if first, ok := c.seen[t.Node]; ok {
 				c.add(path, "duplicate target %q: already in %s", t.Node, first)

@@ -1,8 +1,11 @@
 // Package discovery finds the Erlang nodes to attach to: from lists in the
-// configuration, from files, HTTP endpoints and DNS in Prometheus's own syntax
-// with relabelling, and from the names that an epmd knows. It is the only
-// package that imports prometheus/prometheus; everything that the rest of the
-// exporter needs of it is re-exported here under names of its own.
+// configuration, from files, HTTP endpoints, DNS, Consul and clouds in
+// Prometheus's own syntax with relabelling, and from the names that an epmd
+// knows. It is the only package that imports prometheus/prometheus; everything
+// that the rest of the exporter needs of it is re-exported here under names of
+// its own.
+//
+// What needs the large clients of clouds is built with the tag sd_cloud only.
 //
 // # How a discovered label set becomes a node
 //
@@ -16,6 +19,8 @@
 //     nodes that are reached without epmd (group default: address template).
 //   - __erlang_epmd__ is host, host:port or :port of the epmd that knows the
 //     node (group default: epmd; else port 4369 of the node's own host).
+//   - __erlang_cookie_ref__ names the cookie of the node, never the cookie
+//     itself; without it, the configuration decides by group and node name.
 //
 // Labels that begin with "__" are then dropped; the rest, for example family,
 // stays with the target, unless Prometheus 2 would refuse its name.
@@ -25,6 +30,7 @@ import (
 	"context"
 
 	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/discovery/consul"
 	"github.com/prometheus/prometheus/discovery/dns"
 	"github.com/prometheus/prometheus/discovery/file"
 	"github.com/prometheus/prometheus/discovery/http"
@@ -34,9 +40,10 @@ import (
 
 // Labels that decide how a node is reached; see the package comment.
 const (
-	NodeLabel    = "__erlang_node__"
-	AddressLabel = "__erlang_address__"
-	EPMDLabel    = "__erlang_epmd__"
+	NodeLabel      = "__erlang_node__"
+	AddressLabel   = "__erlang_address__"
+	EPMDLabel      = "__erlang_epmd__"
+	CookieRefLabel = "__erlang_cookie_ref__"
 )
 
 // Configurations in Prometheus's own syntax. They set their own defaults and
@@ -50,6 +57,8 @@ type (
 	HTTPConfig = http.SDConfig
 	// DNSConfig is an entry of dns_sd_configs.
 	DNSConfig = dns.SDConfig
+	// ConsulConfig is an entry of consul_sd_configs.
+	ConsulConfig = consul.SDConfig
 	// RelabelConfig is a rule of relabel_configs.
 	RelabelConfig = relabel.Config
 )
@@ -60,7 +69,10 @@ type SDConfigs struct {
 	File   []*FileConfig   `yaml:"file_sd_configs,omitempty"`
 	HTTP   []*HTTPConfig   `yaml:"http_sd_configs,omitempty"`
 	DNS    []*DNSConfig    `yaml:"dns_sd_configs,omitempty"`
+	Consul []*ConsulConfig `yaml:"consul_sd_configs,omitempty"`
 	EPMD   []*EPMDConfig   `yaml:"epmd_sd_configs,omitempty"`
+
+	CloudConfigs `yaml:",inline"`
 }
 
 // SetDirectory makes the relative file names of all mechanisms relative to dir.
@@ -71,6 +83,10 @@ func (c SDConfigs) SetDirectory(dir string) {
 	for _, h := range c.HTTP {
 		h.SetDirectory(dir)
 	}
+	for _, s := range c.Consul {
+		s.SetDirectory(dir)
+	}
+	c.CloudConfigs.setDirectory(dir)
 }
 
 // configs lists the mechanisms in a fixed order: where two find the same node,
@@ -89,10 +105,13 @@ func (c SDConfigs) configs() []discovery.Config {
 	for _, d := range c.DNS {
 		all = append(all, d)
 	}
+	for _, s := range c.Consul {
+		all = append(all, s)
+	}
 	for _, e := range c.EPMD {
 		all = append(all, e)
 	}
-	return all
+	return append(all, c.CloudConfigs.configs()...)
 }
 
 // Group is a set of nodes that are found and reached in the same way.
@@ -110,6 +129,10 @@ type Group struct {
 	EPMD    string
 	SD      SDConfigs
 	Relabel []*RelabelConfig
+	// CheckCookie returns an error when the configuration has no cookie for a
+	// node, or for a reference to one; an empty node asks for the reference
+	// alone. Check uses it; nil approves of all.
+	CheckCookie func(node, ref string) error
 }
 
 // Target is a node that may be attached to.
@@ -122,11 +145,15 @@ type Target struct {
 	// EPMD is host:port of the epmd that knows the node, or empty for the usual
 	// one on the node's host.
 	EPMD string
+	// CookieRef names the configured cookie of the node, or is empty when its
+	// group and its name decide.
+	CookieRef string
 	// Labels are the labels left after relabelling; not nil, to be read only.
 	Labels map[string]string
 	// Group is the name of the group that found the node.
 	Group string
-	// Source is the mechanism that found it: static, file, http, dns or epmd.
+	// Source is the mechanism that found it: static, file, http, dns, consul,
+	// epmd, kubernetes, ec2 or openstack.
 	Source string
 }
 

@@ -226,6 +226,13 @@ func (d *epmdDiscoverer) wanted(name string) bool {
 	return (len(d.include) == 0 || matchesAny(d.include, name)) && !matchesAny(d.exclude, name)
 }
 
+// MatchAny returns a function that tells whether one of the patterns matches
+// the whole of a text.
+func MatchAny(patterns []Pattern) (func(text string) bool, error) {
+	compiled, err := compileAll(patterns)
+	return func(text string) bool { return matchesAny(compiled, text) }, err
+}
+
 func compileAll(patterns []Pattern) ([]relabel.Regexp, error) {
 	var compiled []relabel.Regexp
 	for _, p := range patterns {

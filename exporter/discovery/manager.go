@@ -90,6 +90,7 @@ func New(o Options) (*Manager, error) {
 	if m.sd, err = discovery.CreateAndRegisterSDMetrics(o.Registerer); err != nil {
 		return nil, err
 	}
+	redirectClientLogs(o.Logger)
 	m.sd.MechanismMetrics[epmdMechanism] = &epmdTools{names: o.EPMDNames, failures: m.metrics.epmdFailures, refresh: m.sd.RefreshManager}
 	if err := m.Apply(o.Groups); err != nil {
 		return nil, err

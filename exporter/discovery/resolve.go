@@ -85,6 +85,7 @@ func (r *resolver) reach(t *Target, label func(string) string) (err error) {
 			return fmt.Errorf("impossible distribution address: %w", err)
 		}
 	}
+	t.CookieRef = label(CookieRefLabel)
 	if epmd := cmp.Or(label(EPMDLabel), r.epmd); epmd != "" {
 		t.EPMD, err = EPMDAddress(epmd, t.Node)
 	}

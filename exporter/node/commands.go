@@ -36,9 +36,10 @@ func (f *Fleet) checkNew(r store.Registration) error {
 		return ErrNotRunning
 	case f.actors[r.Name] != nil:
 		return fmt.Errorf("node %q: %w", r.Name, ErrKnown)
-	case r.Cookie == "" && f.group(r.CookieRef) == nil:
-		// The same sentence that such a node would have as its last error.
-		return &InvalidError{"cookie_ref", spec{group: r.CookieRef}.in(nil).blocked}
+	}
+	// The same sentence that such a node would have as its last error.
+	if s := registeredSpec(r, f.group(r.CookieRef)); s.blocked != nil {
+		return &InvalidError{"cookie_ref", s.blocked}
 	}
 	return nil
 }

@@ -248,7 +248,7 @@ func TestReloadAttachesAnewOnlyWhatChanged(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fleet) {
 		f.SetTargets([]discovery.Target{{Node: a, Group: group}, {Node: b, Group: "other"}})
 		g := groups("secret")
-		g["other"] = node.Group{Cookie: "x"}
+		g["other"] = node.Group{Cookie: sameCookie("x")}
 		f.Apply(g)
 		synctest.Wait()
 		sa, sb := f.live(a)[0], f.live(b)[0]
@@ -261,7 +261,7 @@ func TestReloadAttachesAnewOnlyWhatChanged(t *testing.T) {
 			{"nothing", func(*node.Group) {}, false},
 			{"family", func(g *node.Group) { g.Family = "f" }, false},
 			{"applications", func(g *node.Group) { g.Applications = []string{"x"} }, false},
-			{"cookie", func(g *node.Group) { g.Cookie = "new" }, true},
+			{"cookie", func(g *node.Group) { g.Cookie = sameCookie("new") }, true},
 			{"settings", func(g *node.Group) { g.Settings.MSAcc = "on" }, true},
 			{"TLS", func(g *node.Group) { g.TLS = &tls.Config{} }, true},
 		}
@@ -310,7 +310,7 @@ func TestGroupThatIsNotConfigured(t *testing.T) {
 		require.ErrorContains(t, err, s.LastError)
 
 		g := groups("x")
-		g["gone"] = node.Group{Cookie: "here"}
+		g["gone"] = node.Group{Cookie: sameCookie("here")}
 		f.Apply(g)
 		synctest.Wait()
 		require.Equal(t, node.Up, f.state(t, a))

@@ -118,7 +118,7 @@ func TestRealNodes(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{Cookie: "right"})
 	refused := erltest.Start(t, erltest.Options{Cookie: "another"})
-	f := startReal(t, filepath.Join(t.TempDir(), "erl.db"), map[string]node.Group{group: {Name: group, Cookie: "right"}})
+	f := startReal(t, filepath.Join(t.TempDir(), "erl.db"), map[string]node.Group{group: {Name: group, Cookie: sameCookie("right")}})
 	n.Kill()
 	f.SetTargets(foundByTest(n, refused))
 
@@ -149,7 +149,7 @@ func TestRealNodes(t *testing.T) {
 	require.Eventually(t, func() bool { return agents(t, n) == "0" }, patience, 20*time.Millisecond)
 
 	// The right cookie mends the refused node without a restart.
-	mended := node.Group{Name: group, Cookie: "another"}
+	mended := node.Group{Name: group, Cookie: sameCookie("another")}
 	f.Apply(map[string]node.Group{group: mended})
 	f.await(t, refused.Name, node.Up)
 	readable(t, f, refused)
@@ -171,7 +171,7 @@ func TestRealSuspension(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{})
 	database := filepath.Join(t.TempDir(), "erl.db")
-	groups := map[string]node.Group{node.DefaultGroup: {Cookie: n.Cookie}}
+	groups := map[string]node.Group{node.DefaultGroup: {Cookie: sameCookie(n.Cookie)}}
 
 	f := startReal(t, database, groups)
 	require.NoError(t, f.Add(t.Context(), store.Registration{Name: n.Name, EPMD: n.EPMD, Family: "shop"}))
@@ -198,7 +198,7 @@ func TestRealSuspension(t *testing.T) {
 func TestRealOwner(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{})
-	groups := map[string]node.Group{group: {Name: group, Cookie: n.Cookie}}
+	groups := map[string]node.Group{group: {Name: group, Cookie: sameCookie(n.Cookie)}}
 	first := startReal(t, "sqlite://:memory:", groups)
 	first.SetTargets(foundByTest(n))
 	first.await(t, n.Name, node.Up)

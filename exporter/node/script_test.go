@@ -305,9 +305,14 @@ func startFleet(t *testing.T, s *script, m *memoryStore, adjust ...func(*node.Op
 
 func groups(cookie string) map[string]node.Group {
 	return map[string]node.Group{
-		group:             {Name: group, Cookie: cookie},
-		node.DefaultGroup: {Cookie: "default"},
+		group:             {Name: group, Cookie: sameCookie(cookie)},
+		node.DefaultGroup: {Cookie: sameCookie("default")},
 	}
+}
+
+// sameCookie gives every node the same cookie.
+func sameCookie(cookie string) func(node, ref string) (string, error) {
+	return func(string, string) (string, error) { return cookie, nil }
 }
 
 func targets(names ...string) []discovery.Target {

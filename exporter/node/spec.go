@@ -22,8 +22,10 @@ const sourceRegistered = "registered"
 // Group is what the configuration says about the nodes of one target group.
 type Group struct {
 	Name string
-	// Cookie is the group's; it is never logged.
-	Cookie string
+	// Cookie gives the cookie of a node, by its name and the reference to a
+	// cookie that its target has, or says why it has none. It must not block.
+	// What it gives is never logged.
+	Cookie func(node, ref string) (string, error)
 	// EPMD is host:port, or :port of each node's own host, of the epmd to ask
 	// for registered nodes that name none; empty for the usual one.
 	EPMD string
@@ -77,7 +79,7 @@ func sameText(a, b error) bool {
 func discoveredSpec(t discovery.Target, group *Group) spec {
 	s := spec{labels: t.Labels, group: t.Group, source: t.Source}
 	s.target = agent.Target{Node: t.Node, Address: t.Address, EPMD: t.EPMD}
-	return s.in(group)
+	return s.in(group, t.CookieRef)
 }
 
 // registeredSpec makes a spec of a registration; group is that of its
@@ -85,7 +87,7 @@ func discoveredSpec(t discovery.Target, group *Group) spec {
 func registeredSpec(r store.Registration, group *Group) spec {
 	s := spec{labels: maps.Clone(r.Labels), group: r.CookieRef, source: sourceRegistered, registered: true}
 	s.target = agent.Target{Node: r.Name, Address: r.Address, EPMD: r.EPMD}
-	s = s.in(group)
+	s = s.in(group, "")
 	if s.target.EPMD == "" && group != nil {
 		s.target.EPMD = group.EPMD
 	}
@@ -96,16 +98,17 @@ func registeredSpec(r store.Registration, group *Group) spec {
 	case r.CookieErr != nil:
 		s.blocked = r.CookieErr
 	case r.Cookie != "":
-		s.target.Cookie = string(r.Cookie)
+		s.target.Cookie, s.blocked = string(r.Cookie), nil
 	}
 	return s
 }
 
-// in adds what the group gives to its nodes.
-func (s spec) in(g *Group) spec {
+// in adds what the group gives to its nodes; ref names a cookie, or is empty.
+func (s spec) in(g *Group, ref string) spec {
 	switch {
 	case g != nil:
-		s.target.Cookie, s.target.TLS, s.target.Settings = g.Cookie, g.TLS, g.Settings
+		s.target.TLS, s.target.Settings = g.TLS, g.Settings
+		s.target.Cookie, s.blocked = g.Cookie(s.target.Node, ref)
 		s.family = familyRules{given: g.Family, by: g.FamilyBy, applications: g.Applications}
 	case s.group == DefaultGroup:
 		s.blocked = errors.New("no cookie is configured for nodes that name no target group")
