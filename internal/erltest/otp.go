@@ -54,7 +54,7 @@ func CacheDir() string {
 const enterChroot = `set -e
 root=$1 tmp=$2 dir=$3
 shift 3
-mount -t proc proc "$root/proc"
+mount --rbind /proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mkdir -p "$root$tmp"
 mount --bind "$tmp" "$root$tmp"
