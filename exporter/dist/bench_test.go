@@ -38,9 +38,10 @@ func BenchmarkBinary(b *testing.B) {
 	c := dial(b, start(b, dist.Options{}), target(peer))
 	for _, size := range []int{60 << 10, 1 << 20} {
 		b.Run(fmt.Sprintf("%dKB", size>>10), func(b *testing.B) {
+			peer.Eval(b, fmt.Sprintf("persistent_term:put(bench, binary:copy(<<0>>, %d))", size))
 			b.SetBytes(int64(size))
 			for b.Loop() {
-				v, err := c.Call(b.Context(), "binary", "copy", []byte("x"), int64(size))
+				v, err := c.Call(b.Context(), "persistent_term", "get", etf.Atom("bench"))
 				if err != nil || len(v.([]byte)) != size {
 					b.Fatal(err)
 				}
@@ -69,8 +70,32 @@ func BenchmarkDial(b *testing.B) {
 	}
 }
 
-// BenchmarkConnections keeps many connections and tells what each takes, half
-// of which is the fake peers' of this process.
+// BenchmarkNodes connects to 25 nodes at once, for the first time and again.
+func BenchmarkNodes(b *testing.B) {
+	epmd := erltest.StartEPMD(b)
+	targets := make([]dist.Target, 25)
+	var wg sync.WaitGroup
+	for i := range targets {
+		targets[i] = target(erltest.Start(b, erltest.Options{EPMD: epmd}))
+	}
+	n := start(b, dist.Options{})
+	conns := make([]*dist.Conn, len(targets))
+	for _, metric := range []string{"ms/first", "ms/again"} {
+		began := time.Now()
+		for i, to := range targets {
+			wg.Go(func() { conns[i] = dial(b, n, to) })
+		}
+		wg.Wait()
+		b.ReportMetric(float64(time.Since(began).Microseconds())/1000, metric)
+		for _, c := range conns {
+			wg.Go(func() { _ = c.Close() })
+		}
+		wg.Wait()
+	}
+}
+
+// BenchmarkConnections keeps many connections and tells what each takes. Of
+// that, two goroutines and what they need are the fake peer's.
 func BenchmarkConnections(b *testing.B) {
 	const count = 100
 	for b.Loop() {

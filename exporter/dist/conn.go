@@ -33,7 +33,6 @@ type Conn struct {
 	learned  atomic.Bool  // whether ticking is the node's word
 
 	done       chan struct{}
-	served     chan struct{} // closed when the reading loop has ended
 	terminated chan struct{} // closed when ergo has forgotten the connection
 	failure    *fault        // set before done is closed
 	failOnce   sync.Once
@@ -91,6 +90,9 @@ func (c *Conn) Err() error {
 	}
 }
 
+// live tells whether the connection has not ended and is not about to.
+func (c *Conn) live() bool { return !c.closing.Load() && c.Err() == nil }
+
 // over is the error of whatever is tried on a connection that has ended; its
 // kind is closed, and errors.Is finds the reason of the end in it too.
 func (c *Conn) over() error { return &fault{KindClosed, c.failure} }
@@ -107,12 +109,20 @@ func (c *Conn) Stats() Stats {
 	}
 }
 
-// Close ends the connection and returns when nothing of it is left. What Send
-// has sent before reaches the node. Further calls do nothing.
+// Close ends the connection and returns when nothing of it is left, at most
+// half a second later. What Send has sent before reaches a node that reads.
+// Further calls do nothing.
 func (c *Conn) Close() error {
 	c.closing.Store(true)
-	c.hangUp()
-	c.fail(errClosedByUs)
+	// Closing at once would make the kernel throw away what the node has not
+	// read yet, if it has sent us something that we have not. So only our half
+	// is closed, and the reading loop ends when the node closes its own.
+	limit := time.AfterFunc(lingerTime, func() { c.fail(errClosedByUs) })
+	defer limit.Stop()
+	half, ok := c.sock.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		c.fail(errClosedByUs)
+	}
 	<-c.terminated
 	return nil
 }
@@ -219,7 +229,7 @@ func (c *Conn) call(ctx context.Context, module, function string, args []etf.Ter
 		delete(c.calls, id)
 		c.mu.Unlock()
 	}()
-	frame, err := appendFrame(nil, etf.Tuple{int64(opRegSend), c.self, etf.Atom(""), etf.Atom("rex")},
+	frame, err := buildFrame(etf.Tuple{int64(opRegSend), c.self, etf.Atom(""), etf.Atom("rex")},
 		etf.Tuple{etf.Atom("$gen_call"), etf.Tuple{c.self, ref}, request})
 	if err != nil {
 		return nil, err
@@ -232,7 +242,7 @@ func (c *Conn) call(ctx context.Context, module, function string, args []etf.Ter
 
 // deliver sends a frame and waits until the kernel has it.
 func (c *Conn) deliver(ctx context.Context, ctl etf.Tuple, message ...etf.Term) error {
-	frame, err := appendFrame(nil, ctl, message...)
+	frame, err := buildFrame(ctl, message...)
 	if err != nil {
 		return err
 	}

@@ -25,102 +25,6 @@ const (
 	endedMemory = 2 * time.Minute
 )
 
-var errAbandoned = errors.New("nobody waits for the connection")
-
-// flight is one dialling that any number of callers wait for.
-type flight struct {
-	target  Target
-	cancel  context.CancelCauseFunc
-	waiters int // guarded by Network.mu
-	done    chan struct{}
-	conn    *Conn
-	err     error
-}
-
-// Dial gives the connection to a node: the one that there is, or a new one,
-// for which at most Options.DialTimeout is taken. All that dial the same node
-// at the same time share one dialling and get the same connection; that goes on
-// as long as one of them waits. While connected, dialling the same node with
-// other settings is an error (ErrConflict). Errors are *Error.
-func (n *Network) Dial(ctx context.Context, t Target) (*Conn, error) {
-	if err := CheckNodeName(t.Node); err != nil {
-		return nil, err
-	}
-	select {
-	case <-n.ready:
-	case <-n.stopping:
-	case <-ctx.Done():
-		return nil, asError(t.Node, "dial", ctx.Err())
-	}
-	c, f, err := n.join(t)
-	if c != nil || err != nil {
-		return c, asError(t.Node, "dial", err)
-	}
-	select {
-	case <-f.done:
-		return f.conn, f.err
-	case <-ctx.Done():
-		n.leave(f)
-		return nil, asError(t.Node, "dial", ctx.Err())
-	}
-}
-
-// join gives the live connection to a node, or else a dialling to wait for.
-func (n *Network) join(t Target) (*Conn, *flight, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.stopped {
-		return nil, nil, faultf(KindClosed, "the exporter stops")
-	}
-	if c := n.conns[t.Node]; c != nil && c.Err() == nil && n.flights[t.Node] == nil {
-		if c.target != t {
-			return nil, nil, faultf(KindConflict, "cookie, address, epmd or TLS differ")
-		}
-		return c, nil, nil
-	}
-	f := n.flights[t.Node]
-	if f != nil && f.target != t {
-		return nil, nil, faultf(KindConflict, "it is being dialled with another cookie, address, epmd or TLS")
-	}
-	if f == nil {
-		ctx, cancel := context.WithCancelCause(n.ctx)
-		f = &flight{target: t, cancel: cancel, done: make(chan struct{})}
-		n.flights[t.Node] = f
-		n.wg.Go(func() { n.fly(ctx, f) })
-	}
-	f.waiters++
-	return nil, f, nil
-}
-
-// leave is for a caller that no longer waits. The last one takes the dialling
-// along.
-func (n *Network) leave(f *flight) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	f.waiters--
-	if f.waiters == 0 {
-		f.cancel(errAbandoned)
-	}
-}
-
-// fly runs one dialling to its end.
-func (n *Network) fly(ctx context.Context, f *flight) {
-	limited, cancel := context.WithTimeout(ctx, n.opts.DialTimeout)
-	defer cancel()
-	c, err := n.dial(limited, f.target)
-	n.mu.Lock()
-	delete(n.flights, f.target.Node)
-	unwanted := err == nil && (f.waiters == 0 || n.stopped)
-	n.mu.Unlock()
-	if unwanted {
-		_ = c.Close()
-		c, err = nil, faultf(KindClosed, "nobody waits for it any more")
-	}
-	f.conn, f.err = c, asError(f.target.Node, "dial", err)
-	f.cancel(nil)
-	close(f.done)
-}
-
 // dial connects, again as long as the node needs to see that our last
 // connection is gone, or that it cannot dial us.
 func (n *Network) dial(ctx context.Context, t Target) (*Conn, error) {
@@ -192,6 +96,7 @@ func (n *Network) awaitEnd(ctx context.Context, name string) error {
 	if old == nil {
 		return nil
 	}
+	enter(ctx, "waiting for the last connection to end")
 	select {
 	case <-old.terminated:
 		return nil
@@ -230,7 +135,6 @@ func (n *Network) newConn(sock net.Conn, t Target) (*Conn, error) {
 		out:        make(chan outgoing, 4),
 		tickBack:   make(chan struct{}, 1),
 		done:       make(chan struct{}),
-		served:     make(chan struct{}),
 		terminated: make(chan struct{}),
 		calls:      map[uint64]chan etf.Term{},
 		monitors:   map[uint64]etf.Pid{},
@@ -275,6 +179,7 @@ func (c *Conn) gone() {
 // A node that cannot tell has the default; one that does not answer cannot be
 // monitored.
 func (c *Conn) askTickTime(ctx context.Context) error {
+	enter(ctx, "asking the node for its tick time")
 	answer, err := c.call(ctx, "net_kernel", "get_net_ticktime", nil)
 	if err != nil && c.Err() != nil {
 		return c.failure
@@ -297,6 +202,7 @@ func open(ctx context.Context, t Target) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	enter(ctx, "connecting to the node at %s", address)
 	sock, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, contextual(ctx, err)
@@ -325,6 +231,7 @@ func resolve(ctx context.Context, t Target) (string, error) {
 		return "", err
 	}
 	name, _, _ := strings.Cut(t.Node, "@")
+	enter(ctx, "asking epmd at %s", addr)
 	port, err := lookup(ctx, addr, name)
 	if err != nil {
 		return "", err
@@ -339,6 +246,7 @@ func encrypt(ctx context.Context, sock net.Conn, t Target) (net.Conn, error) {
 	if config.ServerName == "" {
 		_, config.ServerName, _ = strings.Cut(t.Node, "@")
 	}
+	enter(ctx, "TLS handshake with the node at %s", sock.RemoteAddr())
 	secure := tls.Client(sock, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		if err := contextual(ctx, err); netKind(err) == KindTimeout {

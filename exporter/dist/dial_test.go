@@ -196,7 +196,7 @@ func TestSingleFlight(t *testing.T) {
 	impatient, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := n.Dial(impatient, to)
-	requireKind(t, err, dist.KindTimeout, dist.ErrTimeout)
+	requireKind(t, err, dist.KindTimeout, dist.ErrTimeout, "handshake with the node at "+to.Address)
 	other := to
 	other.Cookie = "another"
 	_, err = n.Dial(t.Context(), other)
@@ -251,6 +251,36 @@ func TestAbandonedDial(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("the connection is still open")
 	}
+}
+
+// TestManyImpatientDials gives up and dials again and again: nobody gets the
+// error of a dialling that others have given up, or a connection that ends.
+func TestManyImpatientDials(t *testing.T) {
+	t.Parallel()
+	n := start(t, dist.Options{})
+	to := fake(t, func(p *fakePeer) error {
+		_, err := p.attach(60)
+		return joinDrain(p, err)
+	})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 50 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration((i*j)%7)*time.Millisecond)
+				_, err := n.Dial(ctx, to)
+				cancel()
+				if err != nil && !errors.Is(err, dist.ErrTimeout) {
+					t.Error(err)
+				}
+				if c, err := n.Dial(t.Context(), to); err != nil {
+					t.Error(err)
+				} else if j%5 == 0 {
+					_ = c.Close()
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestSilence dials what says nothing, at every step.

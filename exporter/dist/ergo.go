@@ -177,6 +177,7 @@ func (h handshake) Start(_ net.Addr, standIn lib.NetReadWriter, _ bool, _ string
 		_ = c.Close()
 	}
 	c := h.dial.conn
+	enter(h.dial.ctx, "handshake with the node at %s", c.sock.RemoteAddr())
 	stop := abortWith(h.dial.ctx, c.sock)
 	peer, err := shake(handshaker{c.sock, c.target.TLS != nil}, c.net.identity(), c.target.Node, c.target.Cookie)
 	if !stop() && err == nil { // the deadline is already on its way to the socket

@@ -39,7 +39,7 @@ const (
 const (
 	// readChunk is how much memory a frame gets before its bytes are there: a
 	// length costs the peer nothing.
-	readChunk = 64 << 10
+	readChunk = 256 << 10
 	// keepBuffer is the size up to which the buffer of a frame is used again.
 	keepBuffer = 16 << 10
 	readBuffer = 4 << 10
@@ -115,26 +115,24 @@ func parseFrame(frame []byte, limits etf.Limits) (control, error) {
 	return control{op: op, args: tuple[1:], payload: rest}, nil
 }
 
-// appendFrame builds a frame of a control message and, unless it is absent,
-// the message to carry.
-func appendFrame(dst []byte, ctl etf.Tuple, message ...etf.Term) ([]byte, error) {
-	start := len(dst)
-	dst = append(dst, 0, 0, 0, 0, passThrough)
-	dst, err := etf.Append(dst, ctl)
+// buildFrame makes a frame of a control message and, unless it is absent, the
+// message to carry.
+func buildFrame(ctl etf.Tuple, message ...etf.Term) ([]byte, error) {
+	b, err := etf.Append([]byte{0, 0, 0, 0, passThrough}, ctl)
 	for _, m := range message {
 		if err == nil {
-			dst, err = etf.Append(dst, m)
+			b, err = etf.Append(b, m)
 		}
 	}
 	if err != nil {
 		return nil, &fault{KindBadTerm, err}
 	}
-	size := len(dst) - start - 4
+	size := len(b) - 4
 	if uint64(size) > 1<<32-1 {
 		return nil, faultf(KindBadTerm, "a message of %d bytes", size)
 	}
-	binary.BigEndian.PutUint32(dst[start:], uint32(size))
-	return dst, nil
+	binary.BigEndian.PutUint32(b, uint32(size))
+	return b, nil
 }
 
 // footprint is about the memory in bytes that a decoded term takes.

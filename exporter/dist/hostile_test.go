@@ -261,6 +261,7 @@ func TestHostilePeers(t *testing.T) {
 
 // suffer connects to a hostile peer and lets it do its worst.
 func suffer(t testing.TB, n *dist.Network, h hostility, i int) error {
+	t.Helper()
 	name := fmt.Sprintf("hostile%d@127.0.0.1", i)
 	dialled, done := make(chan struct{}), make(chan struct{})
 	attacked := make(chan error, 1)
@@ -307,6 +308,7 @@ func suffer(t testing.TB, n *dist.Network, h hostility, i int) error {
 
 // watch calls a healthy node and looks at the memory until stop is called.
 func watch(t testing.TB, c *dist.Conn) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	var slowest time.Duration

@@ -89,6 +89,27 @@ func TestWriteTimeout(t *testing.T) {
 	require.ErrorContains(t, c.Err(), "within 500ms")
 }
 
+// TestCloseStoppedPeer leaves a node that stands still, and dials it in vain.
+func TestCloseStoppedPeer(t *testing.T) {
+	t.Parallel()
+	peer := erltest.Start(t, erltest.Options{})
+	n := start(t, dist.Options{DialTimeout: 300 * time.Millisecond})
+	c := dial(t, n, target(peer))
+	peer.Pause()
+	go func() { _ = c.Send(context.Background(), etf.Atom("nobody"), make([]byte, 32<<20)) }()
+	require.Never(t, func() bool { return c.Err() != nil }, 100*time.Millisecond, 10*time.Millisecond)
+	began := time.Now()
+	require.NoError(t, c.Close())
+	require.Less(t, time.Since(began), 2*time.Second)
+	_, err := n.Dial(t.Context(), target(peer))
+	requireKind(t, err, dist.KindTimeout, dist.ErrTimeout, "waiting for the status")
+	peer.Continue()
+	require.Eventually(t, func() bool {
+		_, err := n.Dial(t.Context(), target(peer))
+		return err == nil
+	}, 20*time.Second, 50*time.Millisecond)
+}
+
 // TestKilledPeer kills a node and dials it again after it is back.
 func TestKilledPeer(t *testing.T) {
 	t.Parallel()

@@ -100,7 +100,7 @@ func loose(maxFrame int) *Conn {
 
 func frame(t testing.TB, ctl etf.Tuple, carried ...etf.Term) []byte {
 	t.Helper()
-	b, err := appendFrame(nil, ctl, carried...)
+	b, err := buildFrame(ctl, carried...)
 	require.NoError(t, err)
 	return b
 }
