@@ -115,13 +115,28 @@ func TestSnapshotsAtOnce(t *testing.T) {
 	n := erltest.Start(t, erltest.Options{})
 	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
 	var all errgroup.Group
-	for range 10 {
+	for range 40 {
 		all.Go(func() error {
 			_, err := s.Snapshot(deadline(t), snapshot.Request{Collectors: []string{snapshot.Memory}})
 			return err
 		})
 	}
 	require.NoError(t, all.Wait())
+}
+
+// TestLostReading: a request that was lost does not wait for good.
+func TestLostReading(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 100 {
+		_, err := s.Snapshot(ended, snapshot.Request{})
+		require.ErrorIs(t, err, context.Canceled)
+		read(t, s)
+	}
+	require.NoError(t, s.Detach(deadline(t)))
 }
 
 func TestAttachFails(t *testing.T) {

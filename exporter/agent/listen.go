@@ -63,10 +63,7 @@ func (s *Session) handle(event etf.Term) (leaving etf.Term, err error) {
 // waits for any more is decoded all the same, for its labels.
 func (s *Session) answered(seq, binary etf.Term) error {
 	number, _ := seq.(int64)
-	s.mu.Lock()
-	q := s.unanswered[number]
-	delete(s.unanswered, number)
-	s.mu.Unlock()
+	q := s.settle(number)
 	body, ok := binary.([]byte)
 	if q == nil || !ok {
 		return malformed("answer", etf.Tuple{seq, binary})
@@ -84,6 +81,23 @@ func (s *Session) answered(seq, binary etf.Term) error {
 	s.noteCost(read)
 	q.answer <- answer{snapshot: read}
 	return nil
+}
+
+// settle takes the question with this number off the list. The agent answers
+// in order, so that of those before it there will be no answer: they never
+// arrived, or the answer could not be sent.
+func (s *Session) settle(number int64) *question {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, q := range s.unanswered {
+		if n < number {
+			delete(s.unanswered, n)
+			q.answer <- answer{err: fmt.Errorf("agent: the reading of %q got lost on the way", s.conn.Node())}
+		}
+	}
+	q := s.unanswered[number]
+	delete(s.unanswered, number)
+	return q
 }
 
 func (s *Session) noteCost(read *snapshot.Snapshot) {

@@ -18,8 +18,11 @@ const (
 	// eventCredit is how many events an agent may send between two renewals.
 	eventCredit = 100
 	// maxUnanswered is how many requests may wait for an agent, those included
-	// whose callers have given up. One more ends the session.
-	maxUnanswered = 16
+	// whose callers have given up.
+	maxUnanswered = 64
+	// maxSilence is for how long an agent may answer nothing when so many
+	// requests wait; then it is taken for lost.
+	maxSilence = time.Minute
 )
 
 // Session is an attachment: the agent on a node and the connection to it. It
@@ -135,7 +138,6 @@ func (s *Session) Snapshot(ctx context.Context, r snapshot.Request) (*snapshot.S
 	q := &question{collectors: asked, asked: time.Now(), answer: make(chan answer, 1)}
 	seq, err := s.enter(q)
 	if err != nil {
-		s.finish(err)
 		return nil, err
 	}
 	request := etf.Tuple{s.conn.Self(), etf.Atom("snapshot"), seq, atoms(asked)}
@@ -194,16 +196,38 @@ func atoms(names []string) etf.List {
 	return l
 }
 
-// enter notes a question and gives its number.
+// enter notes a question and gives its number. It ends the session when the
+// agent has been silent for too long.
 func (s *Session) enter(q *question) (int64, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.unanswered) >= maxUnanswered {
-		return 0, fmt.Errorf("agent: %d readings of %q are asked for and not answered yet", maxUnanswered, s.conn.Node())
+	full := len(s.unanswered) >= maxUnanswered
+	silent := q.asked.Sub(s.oldest())
+	if !full {
+		s.seq++
+		s.unanswered[s.seq] = q
 	}
-	s.seq++
-	s.unanswered[s.seq] = q
-	return s.seq, nil
+	seq := s.seq
+	s.mu.Unlock()
+	if !full {
+		return seq, nil
+	}
+	err := fmt.Errorf("agent: %d readings of %q are asked for and not answered yet, the first for %v",
+		maxUnanswered, s.conn.Node(), silent)
+	if silent > maxSilence {
+		s.finish(err)
+	}
+	return 0, err
+}
+
+// oldest is when the first of the unanswered questions was asked.
+func (s *Session) oldest() time.Time {
+	oldest := time.Now()
+	for _, q := range s.unanswered {
+		if q.asked.Before(oldest) {
+			oldest = q.asked
+		}
+	}
+	return oldest
 }
 
 // Detach makes the agent leave and ends the session. It returns when the agent
