@@ -34,7 +34,10 @@ type fileStamp struct {
 
 func newAccess(path, exposed string, auth Auth, logger *slog.Logger) (*access, error) {
 	a := &access{path: path, exposed: exposed, logger: logger}
-	return a, a.apply(auth)
+	if err := a.apply(auth); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // apply puts a configuration in force, together with the web configuration

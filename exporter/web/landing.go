@@ -106,6 +106,7 @@ type rowView struct {
 	LastErrorAgo, LastErrorTime string
 	Runtime, Software           string
 	Probe, Debug, JSON          string
+	NextAttempt                 string
 	Trouble                     bool
 }
 
@@ -295,6 +296,9 @@ func newRow(n api.Node, now time.Time) rowView {
 	}
 	row.Since, row.SinceExact = age(n.Since, now), exact(n.Since)
 	row.LastErrorAgo, row.LastErrorTime = age(n.LastErrorTime, now), exact(n.LastErrorTime)
+	if n.NextAttempt.After(now) {
+		row.NextAttempt = age(now, n.NextAttempt)
+	}
 	if n.OTPRelease != "" {
 		row.Runtime = "OTP " + n.OTPRelease
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -56,19 +57,20 @@ func listen(addresses []string) ([]net.Listener, error) {
 }
 
 func listenOne(address string) (net.Listener, error) {
+	var listenConfig net.ListenConfig
 	path, ok := strings.CutPrefix(address, unixPrefix)
 	if !ok {
-		return net.Listen("tcp", address)
+		return listenConfig.Listen(context.Background(), "tcp", address)
 	}
 	if err := removeStaleSocket(path); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
+	l, err := listenConfig.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, err
 	}
 	// Owner and group, as for the sockets of other daemons.
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group is meant
 		_ = l.Close()
 		return nil, err
 	}
@@ -88,7 +90,8 @@ func removeStaleSocket(path string) error {
 	if info.Mode()&fs.ModeSocket == 0 {
 		return errors.New("there is something that is no socket")
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(context.Background(), "unix", path)
 	if err == nil {
 		_ = conn.Close()
 		return errors.New("somebody listens there already")

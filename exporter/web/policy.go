@@ -205,13 +205,13 @@ func (p *policy) basic(ctx context.Context, name, password string) (api.Identity
 
 // challenges are the values of WWW-Authenticate.
 func (p *policy) challenges(wrong bool) []string {
+	const realm = ` realm="erl-exporter"`
 	var c []string
 	if len(p.users) > 0 {
-		c = append(c, `Basic realm="erl-exporter", charset="UTF-8"`)
+		c = append(c, "Basic"+realm+`, charset="UTF-8"`)
 	}
-	bearer := `Bearer realm="erl-exporter"`
 	if wrong {
-		bearer += `, error="invalid_token"`
+		return append(c, "Bearer"+realm+`, error="invalid_token"`)
 	}
-	return append(c, bearer)
+	return append(c, "Bearer"+realm)
 }

@@ -245,6 +245,9 @@ type Node struct {
 	// Example: rabbit@mq1.example.org
 	Name string `json:"name"`
 
+	// NextAttempt When it is dialled again; only while it waits for that.
+	NextAttempt time.Time `json:"next_attempt,omitempty,omitzero"`
+
 	// OSPID Example: 4711
 	OSPID string `json:"os_pid,omitempty,omitzero"`
 
