@@ -99,8 +99,6 @@ var clientLogs sync.Once
 // logger that is given.
 func redirectClientLogs(logger *slog.Logger) {
 	clientLogs.Do(func() {
-		// Above this level it would log bearer tokens.
-		klog.ClampLevel(6)
 		klog.SetSlogLogger(logger.With("discovery", "kubernetes"))
 	})
 }
