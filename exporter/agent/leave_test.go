@@ -16,54 +16,15 @@ import (
 	"github.com/erlops/erlops/internal/erltest"
 )
 
-// nodeState is all that an agent could leave behind on a node. A flag of
-// microstate accounting shows in whether the counters move.
-const nodeState = `
-	[{processes, lists:sort(erlang:processes())},
-	 {names, lists:sort(erlang:registered())},
-	 {modules, lists:sort(code:all_loaded())},
-	 {old_code, [M || {M, _} <- code:all_loaded(), erlang:check_old_code(M)]},
-	 {handlers, lists:sort([maps:remove(config, H) || H <- logger:get_handler_config()])},
-	 {primary, logger:get_primary_config()},
-	 {module_levels, logger:get_module_level()},
-	 {tables, length(ets:all())},
-	 {monitors, [P || P <- erlang:processes(), {monitored_by, By} <- [process_info(P, monitored_by)],
-		B <- By, is_pid(B), node(B) =/= node()]},
-	 {msacc, lists:sort(erlang:statistics(microstate_accounting)) =/= lists:sort(erlang:statistics(microstate_accounting))},
-	 {wall_time, erlang:statistics(scheduler_wall_time) =/= undefined},
-	 {system_monitor, erlang:system_monitor()},
-	 {nodes, nodes(hidden)}]`
-
-// nodeDiff gives what of the state is not as it was when it was put away.
-const nodeDiff = `[if is_list(Was), is_list(Is) -> {What, gone, Was -- Is, new, Is -- Was};
-		true -> {What, was, Was, is, Is} end
-	|| {{What, Was}, {What, Is}} <- lists:zip(get(state), ` + nodeState + `), Was =/= Is]`
-
-// remember puts the state of a node away to which nobody is attached. The
-// first connection ever makes the node load modules of its own, and so does
-// reading the state.
+// remember connects to the node once, since the first connection ever makes it
+// load modules of its own, and puts its state away.
 func remember(t *testing.T, n *erltest.Node) {
 	t.Helper()
 	network := startNetwork(t, "stranger@localhost")
 	conn, err := network.Dial(deadline(t), dist.Target{Node: n.Name, Cookie: n.Cookie, Address: n.Address()})
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
-	require.Eventually(t, func() bool { return n.Eval(t, "nodes(hidden)") == "[]" }, 5*time.Second, 5*time.Millisecond)
-	n.Eval(t, "put(state, "+nodeState+"), "+nodeDiff)
-	n.Eval(t, "put(state, "+nodeState+"), ok")
-	require.Equal(t, "[]", n.Eval(t, nodeDiff), "the node is not at rest")
-}
-
-// requireAsBefore waits until the node is as it was.
-func requireAsBefore(t *testing.T, n *erltest.Node, within time.Duration) {
-	t.Helper()
-	var diff string
-	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if diff = n.Eval(t, nodeDiff); diff == "[]" {
-			return
-		}
-	}
-	require.Fail(t, "the node is not as it was before", diff)
+	n.Remember(t)
 }
 
 func read(t testing.TB, s *agent.Session) *snapshot.Snapshot {
@@ -83,10 +44,10 @@ func TestDetachLeavesNothing(t *testing.T) {
 			remember(t, n)
 			s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{MSAcc: agent.MSAccOn})
 			require.Empty(t, collector(t, read(t, s), snapshot.MSAcc).Missing)
-			require.Contains(t, n.Eval(t, nodeDiff), "erl_exporter_agent", "the state does not show an agent")
+			require.Contains(t, n.Changes(t), "erl_exporter_agent", "the state does not show an agent")
 			require.NoError(t, s.Detach(deadline(t)))
 			require.ErrorIs(t, s.Err(), agent.ErrDetached)
-			requireAsBefore(t, n, 5*time.Second)
+			n.RequireAsBefore(t, 5*time.Second)
 		})
 	}
 }
@@ -100,7 +61,7 @@ func TestConnectionBreaks(t *testing.T) {
 	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{MSAcc: agent.MSAccOn})
 	read(t, s)
 	s.Sever()
-	requireAsBefore(t, n, 5*time.Second)
+	n.RequireAsBefore(t, 5*time.Second)
 	<-s.Done()
 	require.ErrorIs(t, s.Err(), dist.ErrClosed)
 }
@@ -124,7 +85,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	lost, ok := s.Err().(*agent.LostError) //nolint:errorlint // it is not wrapped
 	require.True(t, ok, "%v", s.Err())
 	require.Contains(t, lost.Error(), "lease")
-	requireAsBefore(t, n, 5*time.Second)
+	n.RequireAsBefore(t, 5*time.Second)
 }
 
 func TestNodeGoes(t *testing.T) {
@@ -147,7 +108,7 @@ func TestAgentIsKilled(t *testing.T) {
 	n.Eval(t, "exit(whereis(erl_exporter_agent), kill)")
 	<-s.Done()
 	require.ErrorContains(t, s.Err(), "killed")
-	requireAsBefore(t, n, 5*time.Second)
+	n.RequireAsBefore(t, 5*time.Second)
 }
 
 // TestAgentIsShutDown ends the agent from the node's side in a way that it can
@@ -160,7 +121,7 @@ func TestAgentIsShutDown(t *testing.T) {
 	n.Eval(t, "exit(whereis(erl_exporter_agent), shutdown)")
 	<-s.Done()
 	require.ErrorContains(t, s.Err(), "shutdown")
-	requireAsBefore(t, n, 5*time.Second)
+	n.RequireAsBefore(t, 5*time.Second)
 }
 
 func TestAttachingAgainAddsNothing(t *testing.T) {
@@ -179,7 +140,7 @@ func TestAttachingAgainAddsNothing(t *testing.T) {
 	for range rounds {
 		round()
 	}
-	requireAsBefore(t, n, 5*time.Second)
+	n.RequireAsBefore(t, 5*time.Second)
 	require.Equal(t, known, n.Eval(t, atoms), "atoms after %d attachments", rounds)
 }
 
@@ -235,7 +196,7 @@ func TestExportersRace(t *testing.T) {
 	}
 	require.NoError(t, all.Wait())
 	require.Positive(t, attached.Load())
-	requireAsBefore(t, n, 5*time.Second)
+	n.RequireAsBefore(t, 5*time.Second)
 }
 
 // TestCodeServerIsBusy: the modules cannot go while the code server does not
@@ -255,7 +216,7 @@ func TestCodeServerIsBusy(t *testing.T) {
 	_, err := a.Attach(again, target(n, agent.Settings{}))
 	require.Error(t, err)
 	n.Eval(t, "erlang:resume_process(whereis(code_server))")
-	requireAsBefore(t, n, 5*time.Second)
+	n.RequireAsBefore(t, 5*time.Second)
 	s = attach(t, a, n, agent.Settings{})
 	require.NoError(t, s.Detach(deadline(t)))
 }

@@ -41,7 +41,7 @@ func TestReleases(t *testing.T) {
 			want := strings.Split(strings.Trim(n.Eval(t, allocatorsOneByOne), `[]"`), `","`)
 			require.Len(t, allocatorLines(table(t, read(t, s), "allocators")), len(want))
 			require.NoError(t, s.Detach(deadline(t)))
-			requireAsBefore(t, n, 5*time.Second)
+			n.RequireAsBefore(t, 5*time.Second)
 		})
 	}
 }

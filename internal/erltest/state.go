@@ -21,7 +21,7 @@ const nodeState = `
 	 {msacc, lists:sort(erlang:statistics(microstate_accounting)) =/= lists:sort(erlang:statistics(microstate_accounting))},
 	 {wall_time, erlang:statistics(scheduler_wall_time) =/= undefined},
 	 {system_monitor, erlang:system_monitor()},
-	 {nodes, nodes(connected)}]`
+	 {nodes, nodes(hidden)}]`
 
 const nodeChanges = `[if is_list(Was), is_list(Is) -> {What, gone, Was -- Is, new, Is -- Was};
 		true -> {What, was, Was, is, Is} end
@@ -36,7 +36,7 @@ const unchanged = "[]"
 // a node load modules of its own.
 func (n *Node) Remember(t testing.TB) {
 	t.Helper()
-	n.within(t, 5*time.Second, "nodes(connected)", "somebody is connected")
+	n.within(t, 5*time.Second, "nodes(hidden)", "somebody is connected")
 	// Reading the state loads modules too; so it is read once for that.
 	n.Eval(t, "put(state, "+nodeState+"), "+nodeChanges)
 	n.Eval(t, "put(state, "+nodeState+"), ok")
