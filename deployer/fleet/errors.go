@@ -20,6 +20,15 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 )
 
+// What can be wrong with logging in to a host, to tell apart with errors.Is.
+var (
+	// ErrHostKey says that a host is not the known one, or that no key of it
+	// is known.
+	ErrHostKey = errors.New("host key not accepted")
+	// ErrLogin says that a host accepted none of our keys.
+	ErrLogin = errors.New("login refused")
+)
+
 // Error is a refusal that the user gets to read.
 type Error struct {
 	// Kind is one of the sentinels of this package.
