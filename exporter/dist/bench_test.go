@@ -70,23 +70,27 @@ func BenchmarkDial(b *testing.B) {
 	}
 }
 
-// BenchmarkNodes connects to 25 nodes at once, for the first time and again.
+// BenchmarkNodes connects to 25 nodes at once, for the first time and again,
+// and tells what a connection takes.
 func BenchmarkNodes(b *testing.B) {
 	epmd := erltest.StartEPMD(b)
 	targets := make([]dist.Target, 25)
-	var wg sync.WaitGroup
 	for i := range targets {
 		targets[i] = target(erltest.Start(b, erltest.Options{EPMD: epmd}))
 	}
 	n := start(b, dist.Options{})
 	conns := make([]*dist.Conn, len(targets))
+	var wg sync.WaitGroup
 	for _, metric := range []string{"ms/first", "ms/again"} {
+		routines, memory := runtime.NumGoroutine(), inUse()
 		began := time.Now()
 		for i, to := range targets {
 			wg.Go(func() { conns[i] = dial(b, n, to) })
 		}
 		wg.Wait()
 		b.ReportMetric(float64(time.Since(began).Microseconds())/1000, metric)
+		b.ReportMetric(float64(runtime.NumGoroutine()-routines)/float64(len(targets)), "goroutines/conn")
+		b.ReportMetric((inUse()-memory)/1024/float64(len(targets)), "KB/conn")
 		for _, c := range conns {
 			wg.Go(func() { _ = c.Close() })
 		}
@@ -94,47 +98,11 @@ func BenchmarkNodes(b *testing.B) {
 	}
 }
 
-// BenchmarkConnections keeps many connections and tells what each takes. Of
-// that, two goroutines and what they need are the fake peer's.
-func BenchmarkConnections(b *testing.B) {
-	const count = 100
-	for b.Loop() {
-		n := start(b, dist.Options{})
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		routines := runtime.NumGoroutine()
-		var wg sync.WaitGroup
-		began := time.Now()
-		targets := make([]dist.Target, count)
-		for i := range targets {
-			name := fmt.Sprintf("bench%d@127.0.0.1", i)
-			targets[i] = fake(b, func(p *fakePeer) error {
-				p.name = name
-				_, err := p.attach(60)
-				return joinDrain(p, err)
-			})
-			targets[i].Node = name
-		}
-		for _, to := range targets {
-			wg.Go(func() {
-				if _, err := n.Dial(b.Context(), to); err != nil {
-					b.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/100-dials")
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		b.ReportMetric(float64(runtime.NumGoroutine()-routines)/count, "goroutines/conn")
-		b.ReportMetric(float64(after.HeapInuse+after.StackInuse-before.HeapInuse-before.StackInuse)/count/1024, "KB/conn")
-	}
-}
-
-func joinDrain(p *fakePeer, err error) error {
-	if err != nil {
-		return err
-	}
-	return p.drain()
+// inUse is the memory of heap and stacks after a collection, in bytes.
+func inUse() float64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc + m.StackInuse)
 }

@@ -159,6 +159,7 @@ func (n *Network) serving(c *Conn) {
 
 // gone is called when ergo has forgotten the connection.
 func (c *Conn) gone() {
+	c.log.Debug("A connection to a node has ended", "node", c.Node(), "reason", c.failure)
 	c.box.end()
 	n := c.net
 	n.mu.Lock()
@@ -193,6 +194,7 @@ func (c *Conn) askTickTime(ctx context.Context) error {
 		tick = defaultTickTime
 	}
 	c.learnTickTime(tick)
+	c.log.Debug("Connected to a node", "node", c.Node(), "address", c.sock.RemoteAddr(), "tick_time", tick)
 	return nil
 }
 

@@ -94,6 +94,10 @@ func TestDialRefusals(t *testing.T) {
 			func(to *dist.Target) { to.Node = "a@b@c" },
 			dist.KindBadName, dist.ErrBadName, []string{`"a@b@c"`, "more than one @"},
 		},
+		"our own name": {
+			func(to *dist.Target) { to.Node = n.Name() },
+			dist.KindNameTaken, dist.ErrNameTaken, []string{"like the exporter itself"},
+		},
 		"TLS to a plaintext node": {
 			func(to *dist.Target) { to.TLS = &tls.Config{MinVersion: tls.VersionTLS12} },
 			dist.KindTLS, dist.ErrTLS, nil,

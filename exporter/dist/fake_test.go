@@ -258,3 +258,11 @@ func port2(port int, highest uint16) []byte {
 	b = binary.BigEndian.AppendUint16(b, highest)
 	return append(binary.BigEndian.AppendUint16(b, 5), 0, 4, 'f', 'a', 'k', 'e', 0, 0)
 }
+
+// joinDrain drains unless there is an error already.
+func joinDrain(p *fakePeer, err error) error {
+	if err != nil {
+		return err
+	}
+	return p.drain()
+}

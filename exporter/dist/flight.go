@@ -51,6 +51,9 @@ func (n *Network) Dial(ctx context.Context, t Target) (*Conn, error) {
 	if err := CheckNodeName(t.Node); err != nil {
 		return nil, err
 	}
+	if t.Node == n.opts.Name {
+		return nil, asError(t.Node, "dial", faultf(KindNameTaken, "the node is called like the exporter itself"))
+	}
 	select {
 	case <-n.ready:
 	case <-n.stopping:
