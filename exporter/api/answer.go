@@ -55,11 +55,12 @@ func sentence(s string) string {
 	if s == "" {
 		return s
 	}
+	word, _, _ := strings.Cut(s, " ")
 	if !strings.ContainsRune(".!?", rune(s[len(s)-1])) {
 		s += "."
 	}
-	// A node name in front stays as it is.
-	if first, _, _ := strings.Cut(s, " "); strings.Contains(first, "@") {
+	// The name of a node or of a field in front stays as it is.
+	if strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsLetter(r) }) {
 		return s
 	}
 	first, size := utf8.DecodeRuneInString(s)

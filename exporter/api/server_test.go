@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -224,7 +225,10 @@ func TestErrorsOfTheBackend(t *testing.T) {
 	}{
 		"unavailable": {api.Errorf(api.CodeUnavailable, "the store is locked"), 503, "The store is locked.", ""},
 		"invalid":     {api.Errorf(api.CodeInvalid, `no target "shop" is configured`), 400, `No target "shop" is configured.`, ""},
+		"field":       {api.Errorf(api.CodeInvalid, `cookie_ref: no target "shop" is configured`), 400, `cookie_ref: no target "shop" is configured.`, ""},
 		"wrapped":     {fmt.Errorf("fleet: %w", api.Errorf(api.CodeNotFound, "no node is known")), 404, "No node is known.", ""},
+		"too long":    {context.DeadlineExceeded, 504, "The operation did not end within 30s.", ""},
+		"given up":    {context.Canceled, 503, "The operation was given up.", ""},
 		"anything":    {errors.New("disk on fire"), 500, "The exporter failed; its log says why.", "disk on fire"},
 	}
 	for name, tt := range tests {

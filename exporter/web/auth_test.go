@@ -17,7 +17,7 @@ import (
 
 func TestWrongAuth(t *testing.T) {
 	t.Parallel()
-	_, err := newServer(Options{
+	err := Check(Options{
 		ConfigFile: writeUsers(t, "alice"),
 		Auth: Auth{
 			UnauthenticatedRole: "everything",
@@ -33,7 +33,7 @@ func TestWrongAuth(t *testing.T) {
 		},
 	})
 	require.EqualError(t, err, strings.Join([]string{
-		`auth.tokens[0]: name is missing`,
+		`web: auth.tokens[0]: name is missing`,
 		`auth.tokens[1]: unknown role "root": it must be one of none, read, operate, command, admin`,
 		`auth.tokens[2]: token "b" has fewer than 16 characters`,
 		`auth.tokens[4]: there is another token "c"`,
@@ -168,6 +168,7 @@ func TestNobodyIsLetInByAccident(t *testing.T) {
 			}
 		})
 	}
+	require.NoError(t, Check(Options{}))
 	_, err := New(Options{ListenAddresses: []string{"0.0.0.0:0"}})
 	require.EqualError(t, err, `web: listening on "0.0.0.0:0" without authentication would let everybody in: `+
 		`configure auth.tokens, or basic_auth_users in the web configuration file; or listen on a loopback address; `+

@@ -108,6 +108,16 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+// Check returns what New would find wrong with the options, except for ports
+// that are taken. Nothing is opened or registered.
+func Check(o Options) error {
+	o.Registerer = nil
+	if _, err := newServer(o); err != nil {
+		return fmt.Errorf("web: %w", err)
+	}
+	return nil
+}
+
 // newServer is New without the listeners.
 func newServer(o Options) (*Server, error) {
 	if o.Logger == nil {
