@@ -45,7 +45,7 @@ func TestSentence(t *testing.T) {
 		"":                      "",
 		"the store is locked":   "The store is locked.",
 		"über":                  "Über.",
-		"really?":               "Really?",
+		"is it there?":          "Is it there?",
 		"a@b is gone":           "a@b is gone.",
 		"cookie_ref: not there": "cookie_ref: not there.",
 		`"x" is no name`:        `"x" is no name.`,
