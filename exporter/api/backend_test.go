@@ -176,7 +176,7 @@ func serveUntil(t *testing.T, f *fleet, o api.Options) (url string, stop func())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	require.Eventually(t, func() bool { return f.subscribed() == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.subscribed() == 1 }, 10*time.Second, time.Millisecond)
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-done)

@@ -198,7 +198,7 @@ func TestLostSubscriptionIsRenewed(t *testing.T) {
 	s := follow(t, serve(t, f, api.Options{}), "")
 	f.dropSubscribers()
 	require.Equal(t, "reset", s.next()["event"])
-	require.Eventually(t, func() bool { return f.subscribed() == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.subscribed() == 1 }, 10*time.Second, time.Millisecond)
 	f.publish(stateEvent(1))
 	require.Equal(t, "node.state", s.next()["event"])
 }
