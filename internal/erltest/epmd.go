@@ -49,7 +49,8 @@ var sharedEPMD = sync.OnceValues(func() (*EPMD, error) {
 })
 
 // SharedEPMD returns one epmd for all tests of the process, for tests that do
-// not care which other nodes are known to it. It ends with the process.
+// not care which other nodes are known to it. It ends with the process and must
+// not be killed or restarted.
 func SharedEPMD(t testing.TB) *EPMD {
 	t.Helper()
 	e, err := sharedEPMD()
