@@ -143,7 +143,7 @@ func apiNode(s node.Status) api.Node {
 		Name: s.Name, ID: s.ID, Family: s.Family, State: api.State(s.State), Since: s.Since, Reason: s.Reason,
 		LastError: s.LastError, LastErrorKind: s.LastErrorKind, LastErrorTime: s.LastErrorTime,
 		Labels: s.Labels, Source: s.Source, Group: s.Group, Registered: s.Registered,
-		Address: s.Address, EPMD: s.EPMD, Reconnects: int64(s.Reconnects),
+		Address: s.Address, EPMD: s.EPMD, Reconnects: int64(s.Reconnects), NextAttempt: s.NextAttempt,
 		OTPRelease: s.Info.OTPRelease, ERTSVersion: s.Info.ERTS, Architecture: s.Info.Architecture,
 		OSPID: s.Info.OSPid, Started: s.Info.StartTime,
 		Release: api.Release{Name: s.Info.ScriptName, Version: s.Info.ScriptVersion},

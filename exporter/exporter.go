@@ -67,11 +67,16 @@ type Exporter struct {
 	config    *config.Config
 }
 
-// Check returns everything that is wrong with the configuration, as
-// config.Problems; nothing is started.
+// Check returns everything that is wrong with the configuration and with the
+// web configuration file; nothing is started.
 func Check(o Options) error {
-	_, err := load(o)
-	return err
+	c, err := load(o)
+	if err != nil {
+		return err
+	}
+	return web.Check(web.Options{
+		ListenAddresses: o.ListenAddresses, ConfigFile: o.WebConfigFile, ExternalURL: o.ExternalURL, Auth: webAuth(c),
+	})
 }
 
 // New reads the configuration, opens the database and the listeners and wires
