@@ -64,11 +64,13 @@ func (f fault) meet(t *testing.T, p pace) outcome {
 	f.strike(s)
 	switch f.state {
 	case "":
-		o.noticed = "at once"
+		o.noticed = "-"
 	case client.StateUp:
 		s.requireSteady(&o)
 	default:
+		gone := s.watchAgent(begun)
 		s.requireSeen(begun, &o)
+		o.left = s.requireAgentGone(gone)
 	}
 	f.heal(s)
 	healed := time.Now()
@@ -109,9 +111,6 @@ func (s *scene) requireSeen(begun time.Time, o *outcome) {
 	now, _ := s.exporter.Node(s.node.Name)
 	require.True(s.t, strings.Contains(landing, n.LastError) || strings.Contains(landing, now.LastError),
 		"the landing page does not show %q", n.LastError)
-	if !f.frozen && !f.restarts && !f.attached {
-		o.left = "agent gone after " + rounded(s.agentGone(begun)) + "; "
-	}
 }
 
 // requireSteady holds the node to staying up for as long as the fault lasts.

@@ -18,6 +18,9 @@ import (
 // own to watch.
 const exporterName = "erl_exporter@localhost"
 
+// leaveTime is what the agent may take to leave.
+const leaveTime = 5 * time.Second
+
 // agentTraces lists what there is of an agent on a node.
 const agentTraces = `[X || X <- registered() ++ [M || {M, _} <- code:all_loaded()],
 	lists:prefix("erl_exporter", atom_to_list(X))]`
@@ -132,22 +135,36 @@ func (s *scene) requireNoGrowth(before exportertest.Resources) exportertest.Reso
 	return after
 }
 
-// agentGone waits until the fault has made the agent leave, and tells how long
-// after since that was.
-func (s *scene) agentGone(since time.Time) time.Duration {
-	s.t.Helper()
-	limit := s.pace.lease + 5*time.Second
-	for {
-		left, err := s.node.TryEval(agentTraces)
-		took := time.Since(since)
-		if err == nil && left == "[]" {
-			return took
-		}
-		if took > limit {
-			s.t.Fatalf("there is still an agent after %s: %s %v", took, left, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+// watchAgent waits until the fault has made the agent leave, and then tells how
+// long after since that was; 0 when it did not leave in time. It gives nil for
+// faults that do not have it leave, or not let us see it.
+func (s *scene) watchAgent(since time.Time) <-chan time.Duration {
+	if s.fault.frozen || s.fault.restarts || s.fault.attached {
+		return nil
 	}
+	gone := make(chan time.Duration, 1)
+	go func() {
+		defer close(gone)
+		for time.Since(since) < s.pace.lease+leaveTime {
+			if left, err := s.node.TryEval(agentTraces); err == nil && left == "[]" {
+				gone <- time.Since(since)
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	return gone
+}
+
+// requireAgentGone gives what watchAgent has seen in words.
+func (s *scene) requireAgentGone(gone <-chan time.Duration) string {
+	s.t.Helper()
+	if gone == nil {
+		return ""
+	}
+	after := <-gone
+	require.NotZero(s.t, after, "the agent has not left within its lease of %s and %s", s.pace.lease, leaveTime)
+	return "agent gone after " + rounded(after) + "; "
 }
 
 // plain takes what differs from run to run out of what a user reads.
