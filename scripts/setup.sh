@@ -10,6 +10,6 @@ if ! command -v apt-get >/dev/null && command -v erl >/dev/null && command -v "$
   exit 0
 fi
 
-install_packages gcc libc6-dev procps openssh-server openssh-sftp-server \
+install_packages gcc libc6-dev procps iproute2 openssh-server openssh-sftp-server \
   erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-runtime-tools \
   erlang-os-mon erlang-tools erlang-mnesia erlang-inets erlang-syntax-tools

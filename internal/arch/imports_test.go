@@ -62,7 +62,8 @@ var rooms = map[string][]string{
 	// monitor talks to the exporter as any other client does.
 	"deployer/monitor":           {"deployer/engine", "deployer/fleet", "exporter/api/client"},
 	"deployer/provider":          {"deployer/fleet"},
-	"deployer/provider/physical": {"deployer/fleet", "deployer/provider"},
+	// physical gives a host back by removing what release puts on it.
+	"deployer/provider/physical": {"deployer/fleet", "deployer/provider", "deployer/release"},
 	"deployer/release":           {"deployer/fleet", "deployer/ssh"},
 	"deployer/ssh":               {"deployer/fleet"},
 	"deployer/store":             {"deployer/fleet"},
@@ -74,6 +75,8 @@ var rooms = map[string][]string{
 	"internal/exportertest": {"exporter/api/client", "internal/proc"},
 	"internal/faults":       {},
 	"internal/proc":         {},
+	"internal/reltest":      {},
+	"internal/sshtest":      {"deployer/fleet", "internal/proc"},
 }
 
 // owners says which rooms may import a module of somebody else's: what such a
@@ -84,6 +87,7 @@ var owners = map[string][]string{
 	"github.com/ergo-services/ergo":              {"exporter/dist"},
 	"github.com/getkin/kin-openapi":              {"deployer/api", "exporter/api"},
 	"github.com/jackc/pgx/v5":                    {"deployer/store", "exporter/store"},
+	"github.com/kevinburke/ssh_config":           {"deployer/ssh"},
 	"github.com/pkg/sftp":                        {"deployer/ssh"},
 	"github.com/pressly/goose/v3":                {"deployer/store", "exporter/store"},
 	"github.com/prometheus/exporter-toolkit/web": {"deployer/api", "exporter/web"},

@@ -1,0 +1,112 @@
+package sshtest
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// root is the host's file system as the machine sees it.
+func (h *Host) root(elem string) string {
+	return filepath.Join("/proc", strconv.Itoa(h.pid), "root", h.dir, "disk", elem)
+}
+
+// Path is where a file of the host is found from outside.
+func (h *Host) Path(path string) string { return filepath.Join(h.root("root"), path) }
+
+// Home is where a file in the user's home is found from outside.
+func (h *Host) Home(path string) string {
+	home := "/home/" + h.User
+	if h.User == "root" {
+		home = "/root"
+	}
+	return h.Path(filepath.Join(home, path))
+}
+
+// Command makes a command that runs on the host as root, not over SSH.
+func (h *Host) Command(t testing.TB, argv ...string) *exec.Cmd {
+	t.Helper()
+	enter := []string{"--target", strconv.Itoa(h.pid), "--mount", "--pid", "--uts", "--ipc", "--net", "chroot", filepath.Join(h.dir, "disk", "root")}
+	cmd := exec.CommandContext(t.Context(), "nsenter", append(enter, argv...)...) //nolint:gosec // a test's own command
+	cmd.Env = environment()
+	return cmd
+}
+
+// Exec runs a command on the host as root, not over SSH, and returns what it
+// printed. A failure fails the test.
+func (h *Host) Exec(t testing.TB, argv ...string) string {
+	t.Helper()
+	out, err := h.Command(t, argv...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s on %s: %v\n%s", strings.Join(argv, " "), h.Name, err, out)
+	}
+	return string(out)
+}
+
+// Files lists all that the host has and the machine has not, or has otherwise,
+// logs and what is in memory left out: what was there before something was
+// installed must be all that is there when it is removed.
+func (h *Host) Files(t testing.TB) []string {
+	t.Helper()
+	var files []string
+	top := h.root("up")
+	must(t, filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(top, path)
+		if err != nil {
+			return err
+		}
+		if name == filepath.Join("var", "log") {
+			return fs.SkipDir
+		}
+		files = append(files, name)
+		return nil
+	}))
+	return files
+}
+
+// Processes lists the command lines of the user's processes, those of sshd and
+// the shells that it starts left out.
+func (h *Host) Processes(t testing.TB) []string {
+	t.Helper()
+	var lines []string
+	for line := range strings.Lines(h.Exec(t, "ps", "-eo", "user=,args=")) {
+		user, args, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if user == h.User && !strings.HasPrefix(strings.TrimSpace(args), "sshd: ") {
+			lines = append(lines, strings.TrimSpace(args))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// Down ends everything that runs on the host, sshd first, as a loss of power
+// does; its disk stays.
+func (h *Host) Down(t testing.TB) {
+	t.Helper()
+	h.write(t, "down", "")
+	// Process 1 is spared, and the shell itself ends by itself.
+	h.Exec(t, "/bin/sh", "-c", "kill -KILL -1")
+	h.awaitSSH(t, false)
+}
+
+// Up starts a host again that is down.
+func (h *Host) Up(t testing.TB) {
+	t.Helper()
+	must(t, os.Remove(h.file("down")))
+	h.awaitSSH(t, true)
+}
+
+// Cut breaks all SSH connections to the host that there are; new ones can be
+// made.
+func (h *Host) Cut(t testing.TB) {
+	t.Helper()
+	h.Exec(t, "/bin/sh", "-c", `pkill -KILL -f '^sshd: .*@notty' || pkill -KILL -f '^sshd: ' || true`)
+}
