@@ -168,6 +168,9 @@ type Environment struct {
 	// OpenHost opens a shell-like connection for providers that work on hosts
 	// themselves; nil when there is none.
 	OpenHost func(ctx context.Context, l fleet.Login) (Shell, error)
+	// Users returns the login users of the domains that the provider has, for
+	// those that look for what is ours on hosts; nil when there are none.
+	Users func(ctx context.Context) ([]string, error)
 }
 
 // Shell runs commands on a host. It is what deployer/ssh gives.
