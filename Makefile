@@ -51,8 +51,9 @@ e2e-full: setup-e2e ## the same in random order, and what takes too long for eve
 	@ERLTEST_REQUIRED=1 go test -race -tags e2e,e2e_full -timeout 120m -p 1 -count 1 -shuffle on $(e2e_packages)
 
 .PHONY: bench
-bench: setup ## benchmarks
+bench: setup-e2e ## what things cost: benchmarks, then readings and scrapes of real nodes
 	@go test -run '^$$' -bench . -benchmem ./...
+	go test -tags bench -count 1 -v -timeout 60m ./internal/bench
 
 .PHONY: lint
 lint: setup $(GOLANGCI_LINT) ## golangci-lint, gofmt, vet, module files, Erlang warnings, generated files, scripts

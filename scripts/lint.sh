@@ -27,7 +27,7 @@ check_gofmt() {
   }
 }
 
-check_vet() { go vet ./... && go vet -tags e2e,e2e_full ./...; }
+check_vet() { go vet ./... && go vet -tags e2e,e2e_full,bench ./...; }
 
 # Warnings of the Erlang compiler are errors; nothing is kept of what it writes.
 check_erlang() {
