@@ -17,7 +17,8 @@ import (
 // A connection ends when it is closed, when its [Network] stops, when the node
 // goes, says nothing for seven eighths of its tick time, does not take what is
 // sent within Options.WriteTimeout, or breaks the protocol. Done is closed
-// then, and every call that waits returns.
+// then, and every call that waits returns an error that is ErrClosed and, by
+// errors.Is, the reason as well.
 type Conn struct {
 	net    *Network
 	target Target
@@ -53,10 +54,10 @@ type outgoing struct {
 
 // Stats counts what went over a connection.
 type Stats struct {
-	BytesIn, BytesOut       uint64 // on the wire, without TLS and handshake
-	MessagesIn, MessagesOut uint64 // ticks included
-	EventsDropped           uint64 // not fetched from Events in time
-	TickTime                time.Duration
+	BytesIn, BytesOut       uint64        // on the wire, without TLS and handshake
+	MessagesIn, MessagesOut uint64        // ticks included
+	EventsDropped           uint64        // not fetched from Events in time
+	TickTime                time.Duration // the node's net_ticktime
 }
 
 // Node is the peer's full name.
