@@ -60,8 +60,8 @@ var rooms = map[string][]string{
 	"deployer/erlang": {"deployer/engine", "deployer/fleet", "exporter/dist"},
 	"deployer/fleet":  {},
 	// monitor talks to the exporter as any other client does.
-	"deployer/monitor":           {"deployer/engine", "deployer/fleet", "exporter/api/client"},
-	"deployer/provider":          {"deployer/fleet"},
+	"deployer/monitor":  {"deployer/engine", "deployer/fleet", "exporter/api/client"},
+	"deployer/provider": {"deployer/fleet"},
 	// physical gives a host back by removing what release puts on it.
 	"deployer/provider/physical": {"deployer/fleet", "deployer/provider", "deployer/release"},
 	"deployer/release":           {"deployer/fleet", "deployer/ssh"},
