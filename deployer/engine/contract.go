@@ -90,15 +90,3 @@ type MonitorState struct {
 	Known  bool   // false: the exporter does not know it, or no longer
 	Reason string // why it is not up
 }
-
-// Archives has the uploaded archives.
-type Archives interface {
-	// Open returns the content; the caller closes it.
-	Open(sha256 string) (ArchiveFile, error)
-}
-
-// ArchiveFile is the content of an archive.
-type ArchiveFile interface {
-	io.ReaderAt
-	io.Closer
-}

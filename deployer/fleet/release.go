@@ -74,7 +74,10 @@ type Release struct {
 	// distribution alone.
 	PingCommand string `json:"ping_command,omitempty"`
 	// Cookie of the nodes.
-	Cookie    Secret    `json:"cookie"`
+	Cookie Secret `json:"cookie"`
+	// Warnings are what was found in the archives that is no error, such as a
+	// template that puts a cookie on a command line.
+	Warnings  []string  `json:"warnings,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 }

@@ -24,6 +24,9 @@ type Tx struct {
 // Now is the time of the transaction: everything in it happens at once.
 func (t *Tx) Now() time.Time { return t.at.UTC() }
 
+// Context is the one of the transaction.
+func (t *Tx) Context() context.Context { return t.ctx }
+
 func (t *Tx) row(query string, args ...any) *sql.Row {
 	return t.tx.QueryRowContext(t.ctx, query, args...)
 }

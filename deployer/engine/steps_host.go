@@ -1,0 +1,325 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/erlops/erlops/deployer/fleet"
+)
+
+// open gets onto the node's host.
+func (w *work) open(ctx context.Context) (Host, error) {
+	if w.node.Login.IsZero() {
+		return nil, fleet.Permanent(errors.New("the node has no host yet: deploy it"))
+	}
+	return w.e.opts.OpenHost(ctx, w.node.Login)
+}
+
+// onHost calls f with the node's host.
+func (w *work) onHost(ctx context.Context, f func(Host) (outcome, error)) (outcome, error) {
+	h, err := w.open(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer h.Close()
+	return f(h)
+}
+
+// installation is what the host needs to know of the node.
+func (w *work) installation() fleet.Installation {
+	epmd := w.epmdPort()
+	return fleet.Installation{
+		Owner: w.e.db.Owner(), FamilyID: w.family.ID, NodeID: w.node.ID, NodeName: w.node.Name,
+		Archive: w.node.Archive, Templates: w.release.Templates, Cookie: w.release.Cookie,
+		Ports: w.node.Ports, EPMDPort: epmd, StopCommand: w.release.StopCommand,
+		Variables: map[string]string{
+			"node_name": w.node.Name, "node_id": w.node.ID, "host": w.node.Host,
+			"family": w.family.Name, "family_id": w.family.ID,
+			"dist_port_min": strconv.Itoa(w.node.Ports.From), "dist_port_max": strconv.Itoa(w.node.Ports.To),
+			"epmd_port": strconv.Itoa(epmd),
+		},
+	}
+}
+
+func (w *work) epmdPort() int {
+	if w.family.EPMDPort != 0 {
+		return w.family.EPMDPort
+	}
+	return fleet.DefaultEPMDPort
+}
+
+// made tells whether the node's machine was made for it.
+func (w *work) made() bool {
+	made, err := w.e.makesMachines(w.record)
+	return err == nil && made
+}
+
+// awayTries is how often a machine that is to be given back is dialled.
+const awayTries = 3
+
+// away tells whether a step on a host that does not answer can be left out:
+// the machine is to be given back with all that is on it.
+func (w *work) away(err error) bool {
+	var command *fleet.CommandError
+	return w.task.Action == fleet.ActionDelete && w.made() && !errors.As(err, &command) &&
+		(w.step.Attempts >= awayTries || !retryable(err))
+}
+
+// connect logs in, so that what follows finds a host that answers.
+func connect(ctx context.Context, w *work) (outcome, error) {
+	out, err := w.onHost(ctx, func(h Host) (outcome, error) {
+		facts, err := h.Facts(ctx)
+		return outcome{message: fmt.Sprintf("%s, %s", facts.Hostname, facts.Platform)}, err
+	})
+	if err != nil && w.away(err) {
+		return outcome{message: "the host does not answer: " + err.Error(), skipped: true}, nil
+	}
+	return out, err
+}
+
+// user creates the user of the domain on machines that have another one.
+func user(ctx context.Context, w *work) (outcome, error) {
+	name := w.domain.SSHUser
+	if w.node.Login.User == name {
+		return outcome{message: "user " + name + " is there", skipped: true}, nil
+	}
+	return w.onHost(ctx, func(h Host) (outcome, error) {
+		if err := h.EnsureUser(ctx, name); err != nil {
+			return outcome{}, err
+		}
+		return outcome{message: "user " + name, node: func(n *fleet.Node) { n.Login.User = name }}, nil
+	})
+}
+
+// roomFor is how many times the size of an archive must be free: for itself
+// and for what is in it.
+const roomFor = 3
+
+// inspect chooses the archive for the host.
+func inspect(ctx context.Context, w *work) (outcome, error) {
+	return w.onHost(ctx, func(h Host) (outcome, error) {
+		facts, err := h.Facts(ctx)
+		if err != nil {
+			return outcome{}, err
+		}
+		archive, ok := w.release.ArchiveFor(facts.Platform)
+		if !ok {
+			return outcome{}, fleet.Permanent(fmt.Errorf("the host is %s, and release %q has archives for %s only",
+				facts.Platform, w.release.Name, platforms(w.release)))
+		}
+		if need := roomFor * archive.Size; facts.FreeBytes > 0 && facts.FreeBytes < need && w.node.Archive != archive {
+			return outcome{}, fleet.Permanent(fmt.Errorf("the host has %d MB left on its disk, and %d MB are needed", facts.FreeBytes>>20, need>>20))
+		}
+		return outcome{message: fmt.Sprintf("%s takes the archive for %s", facts.Platform, archive.Platform)}, nil
+	})
+}
+
+func platforms(r fleet.Release) string {
+	names := map[string]bool{}
+	for _, a := range r.Archives {
+		names[a.String()] = true
+	}
+	return fmt.Sprint(slices.Sorted(maps.Keys(names)))
+}
+
+// archive chooses as inspect did.
+func (w *work) archive(ctx context.Context, h Host) (fleet.Archive, error) {
+	facts, err := h.Facts(ctx)
+	if err != nil {
+		return fleet.Archive{}, err
+	}
+	a, ok := w.release.ArchiveFor(facts.Platform)
+	if !ok {
+		return a, fleet.Permanent(fmt.Errorf("release %q has no archive for %s any more", w.release.Name, facts.Platform))
+	}
+	return a, nil
+}
+
+// upload brings the archive to the host, unless it is there.
+func upload(ctx context.Context, w *work) (outcome, error) {
+	return w.onHost(ctx, func(h Host) (outcome, error) {
+		a, err := w.archive(ctx, h)
+		if err != nil {
+			return outcome{}, err
+		}
+		f, err := w.e.opts.Archives.Open(a.SHA256)
+		if err != nil {
+			return outcome{}, err
+		}
+		defer f.Close()
+		sent := false
+		err = h.Upload(ctx, a, io.NewSectionReader(f, 0, a.Size), func(done int64) {
+			sent = true
+			w.e.progress.tell(fleet.Progress{NodeID: w.node.ID, Step: w.step.Name, Done: done, Total: a.Size})
+		})
+		if err != nil {
+			return outcome{}, err
+		}
+		return outcome{message: fmt.Sprintf("archive %.12s, %d bytes", a.SHA256, a.Size), skipped: !sent}, nil
+	})
+}
+
+// install unpacks the archive.
+func install(ctx context.Context, w *work) (outcome, error) {
+	return w.onHost(ctx, func(h Host) (outcome, error) {
+		a, err := w.archive(ctx, h)
+		if err != nil {
+			return outcome{}, err
+		}
+		i := w.installation()
+		i.Archive = a
+		if err := h.Install(ctx, i); err != nil {
+			return outcome{}, err
+		}
+		return outcome{message: fmt.Sprintf("release %.12s", a.SHA256), node: func(n *fleet.Node) { n.Archive = a }}, nil
+	})
+}
+
+// configure makes what was unpacked the node's own. It is deployed then.
+func configure(ctx context.Context, w *work) (outcome, error) {
+	return w.onHost(ctx, func(h Host) (outcome, error) {
+		warnings, err := h.Configure(ctx, w.installation())
+		if err != nil {
+			return outcome{}, err
+		}
+		out := outcome{
+			message: "node " + w.node.Name,
+			node:    func(n *fleet.Node) { n.Warnings = warnings },
+		}
+		if w.node.State == fleet.StateUninit || w.node.State == fleet.StateError {
+			out.state = fleet.StateStopped
+		}
+		return out, nil
+	})
+}
+
+// command runs a command of the release exactly once for this task.
+func (w *work) command(ctx context.Context, h Host, line string, args ...string) (fleet.Output, error) {
+	return h.Run(ctx, w.installation(), fleet.Command{
+		Step: w.step.Name, Line: line, Args: args,
+		Token: w.task.ID + "-" + string(w.step.Name),
+		// The host ends it a little before we give up waiting, so that its
+		// output is there to say why.
+		Timeout: w.e.opts.StepTimeouts[w.step.Name] * 9 / 10,
+	})
+}
+
+// start runs the start command, unless the node answers.
+func start(ctx context.Context, w *work) (outcome, error) {
+	if w.pings(ctx) {
+		return outcome{message: "it answers already", skipped: true}, nil
+	}
+	return w.onHost(ctx, func(h Host) (outcome, error) {
+		result, err := w.command(ctx, h, w.release.StartCommand)
+		return outcome{message: ranMessage(w.release.StartCommand, result)}, err
+	})
+}
+
+func ranMessage(line string, out fleet.Output) string {
+	if out.Repeated {
+		return fmt.Sprintf("%q, which was running or had run", line)
+	}
+	return fmt.Sprintf("%q", line)
+}
+
+// stopPoll is how often it is asked whether a node's processes have ended.
+const stopPoll = 200 * time.Millisecond
+
+// stop runs the stop command and ends what does not end by it.
+func stop(ctx context.Context, w *work) (outcome, error) {
+	starting := w.task.Action == fleet.ActionDeploy || w.task.Action == fleet.ActionStart
+	if starting && w.pings(ctx) {
+		return outcome{message: "it answers, and stays", skipped: true}, nil
+	}
+	out, err := w.onHost(ctx, func(h Host) (outcome, error) { return w.stopOn(ctx, h) })
+	if err != nil && w.away(err) {
+		return outcome{message: "the host does not answer", skipped: true}, nil
+	}
+	if err == nil && w.node.State != fleet.StateUninit {
+		out.state = fleet.StateStopped
+	}
+	return out, err
+}
+
+func (w *work) stopOn(ctx context.Context, h Host) (outcome, error) {
+	i := w.installation()
+	running, err := h.Running(ctx, i)
+	if err != nil {
+		return outcome{}, err
+	}
+	if !running {
+		return outcome{message: "nothing of it runs", skipped: true}, nil
+	}
+	message := fmt.Sprintf("%q", w.release.StopCommand)
+	_, err = w.command(ctx, h, w.release.StopCommand)
+	var failed *fleet.CommandError
+	switch {
+	case errors.As(err, &failed):
+		message = failed.Error() + "; its processes were ended"
+	case err != nil:
+		return outcome{}, err
+	case !w.goes(ctx, h, i):
+		message += " left processes, which were ended"
+	default:
+		return outcome{message: message}, nil
+	}
+	return outcome{message: message}, h.Kill(ctx, i)
+}
+
+// goes waits for half of the step's time until the node's processes have
+// ended, and tells whether they have.
+func (w *work) goes(ctx context.Context, h Host, i fleet.Installation) bool {
+	until := w.e.opts.Now().Add(w.e.opts.StepTimeouts[fleet.StepStop] / 4)
+	for w.e.opts.Now().Before(until) {
+		if running, err := h.Running(ctx, i); err == nil && !running {
+			return true
+		}
+		if !sleep(ctx, stopPoll) {
+			return false
+		}
+	}
+	return false
+}
+
+// leave runs the family's leave command on a node that has joined it.
+func leave(ctx context.Context, w *work) (outcome, error) {
+	line := w.family.Bootstrap.LeaveCommand
+	switch {
+	case line == "":
+		return outcome{message: "the family has no leave command", skipped: true}, nil
+	case !w.node.Joined:
+		return outcome{message: "it had not joined", skipped: true}, nil
+	}
+	out, err := w.onHost(ctx, func(h Host) (outcome, error) {
+		running, err := h.Running(ctx, w.installation())
+		if err != nil || !running {
+			return outcome{message: "it does not run", skipped: true}, err
+		}
+		result, err := w.command(ctx, h, line)
+		return outcome{message: ranMessage(line, result), node: func(n *fleet.Node) { n.Joined = false }}, err
+	})
+	if err != nil && w.away(err) {
+		return outcome{message: "the host does not answer", skipped: true}, nil
+	}
+	return out, err
+}
+
+// clean removes the node from its host.
+func clean(ctx context.Context, w *work) (outcome, error) {
+	return w.onHost(ctx, func(h Host) (outcome, error) {
+		i := w.installation()
+		if err := h.Kill(ctx, i); err != nil {
+			return outcome{}, err
+		}
+		if err := h.Clean(ctx, i); err != nil {
+			return outcome{}, err
+		}
+		return outcome{message: "files are gone", node: func(n *fleet.Node) { n.Archive = fleet.Archive{} }}, nil
+	})
+}
