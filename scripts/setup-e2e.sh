@@ -6,7 +6,7 @@
 #   prometheus               prometheus and promtool 3 from Debian's unstable
 #
 # Each is made once; a folder without .complete is made anew. The machine itself
-# gets debootstrap and nothing else, and no service is started.
+# gets debootstrap and libfaketime, and no service is started.
 #
 #   setup-e2e.sh [NAME...]   only these
 #   setup-e2e.sh --clean     removes all
@@ -95,7 +95,7 @@ fi
 mkdir -p "$cache"
 exec 9>"$cache/.lock"
 flock 9 # one at a time: two would make the same folder
-install_packages debootstrap debian-archive-keyring
+install_packages debootstrap debian-archive-keyring libfaketime
 mirror=$(debian_mirror)
 for name in "$@"; do
   make_one "$name"

@@ -123,8 +123,9 @@ func (c comparison) times(title string, theirs, own *side) table {
 		name  string
 		value float64
 	}{{"median", 0.5}, {"99 %", 0.99}} {
-		a, b := theirs.quantile(q.value), own.quantile(q.value)
+		a, b, trip := quantile(theirs.times, q.value), quantile(own.times, q.value), quantile(own.trips, q.value)
 		tab.row("time of a scrape, "+q.name, micros(a), micros(b), ratio(float64(a), float64(b)), c.aims[q.name])
+		tab.row("of it for the node, "+q.name, micros(a), micros(trip), ratio(float64(a), float64(trip)), "")
 	}
 	return tab
 }

@@ -31,6 +31,7 @@ type side struct {
 	client *http.Client
 
 	times []time.Duration
+	trips []time.Duration // of times, what the exporter waited for the agent
 	work  work
 	page  string
 }
@@ -68,6 +69,9 @@ func (s *side) block(t *testing.T, n *erltest.Node, usual rest, size int) {
 	before := workOf(t, n)
 	for range size {
 		s.times = append(s.times, s.scrape(t))
+		if trip, err := exportertest.Sample(s.page, "erlang_exporter_snapshot_round_trip_seconds"); err == nil {
+			s.trips = append(s.trips, time.Duration(trip*float64(time.Second)))
+		}
 	}
 	after := workOf(t, n)
 	done := usual.without(after.since(before), after.at.Sub(before.at))
@@ -75,9 +79,8 @@ func (s *side) block(t *testing.T, n *erltest.Node, usual rest, size int) {
 	s.work.cpu += done.cpu
 }
 
-// quantile of the times of all scrapes.
-func (s *side) quantile(q float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(s.times))
+func quantile(times []time.Duration, q float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(times))
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 

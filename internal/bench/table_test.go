@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(exportertest.Main(m)) //nolint:forbidigo // the main of a test program
+	os.Exit(exportertest.Main(m))
 }
 
 // table prints rows in aligned columns.

@@ -16,7 +16,7 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "erl-exporter")
-	build := exec.Command("go", "build", "-o", path, "github.com/erlops/erlops/cmd/erl-exporter") //nolint:noctx // ends by itself
+	build := exec.Command("go", "build", "-o", path, "github.com/erlops/erlops/cmd/erl-exporter")
 	if out, err := build.CombinedOutput(); err != nil {
 		return path, fmt.Errorf("go build: %w\n%s", err, out)
 	}

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
-	os.Exit(exportertest.Main(m)) //nolint:forbidigo // the main of a test program
+	os.Exit(exportertest.Main(m))
 }
 
 // faults are all there are, those of the network first.
