@@ -34,7 +34,9 @@ func (e *Engine) provider(record fleet.Provider) (provider.Provider, error) {
 	if !ok {
 		return nil, fleet.Errorf(fleet.ErrInvalid, "provider %q: kind %q is not known; known are %q", record.Name, record.Kind, e.kinds())
 	}
-	p, err := factory(record, e.opts.Environment)
+	environment := e.opts.Environment
+	environment.Users = func(ctx context.Context) ([]string, error) { return e.usersOf(ctx, record.ID) }
+	p, err := factory(record, environment)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +44,20 @@ func (e *Engine) provider(record fleet.Provider) (provider.Provider, error) {
 		e.providers[record.ID] = cachedProvider{updated: record.UpdatedAt, made: p}
 	}
 	return p, nil
+}
+
+// usersOf returns the login users of the domains with a provider.
+func (e *Engine) usersOf(ctx context.Context, providerID string) ([]string, error) {
+	families, err := e.Families(ctx)
+	var users []string
+	for _, f := range families {
+		for _, d := range f.Domains {
+			if d.ProviderID == providerID && !slices.Contains(users, d.SSHUser) {
+				users = append(users, d.SSHUser)
+			}
+		}
+	}
+	return users, err
 }
 
 func (e *Engine) kinds() []string {
