@@ -95,15 +95,18 @@ func (s suite) sweep(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), s.Timeout)
 	defer cancel()
-	machines, err := s.p.Find(ctx, provider.Tag{Owner: s.owner})
-	require.NoError(t, err)
-	for _, m := range machines {
-		require.NoError(t, s.p.Destroy(ctx, m.ID))
-	}
-	s.removeFamily(ctx, t, s.tag)
-	left, err := s.p.Resources(ctx, s.owner)
-	require.NoError(t, err)
-	require.Empty(t, left, "everything that carries the owner's tag is gone in the end")
+	// A machine that was just made may be found only after a while.
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		machines, err := s.p.Find(ctx, provider.Tag{Owner: s.owner})
+		require.NoError(c, err)
+		for _, m := range machines {
+			require.NoError(c, s.p.Destroy(ctx, m.ID))
+		}
+		require.NoError(c, s.p.RemoveFamily(ctx, s.tag))
+		left, err := s.p.Resources(ctx, s.owner)
+		require.NoError(c, err)
+		require.Empty(c, left, "everything that carries the owner's tag is gone in the end")
+	}, s.Timeout, 50*time.Millisecond)
 }
 
 func (s suite) removeFamily(ctx context.Context, t *testing.T, tag provider.Tag) {
