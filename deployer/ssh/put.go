@@ -156,15 +156,15 @@ func (c *Conn) putByCommand(ctx context.Context, content io.ReaderAt, size int64
 	if !strings.HasPrefix(path, "/") {
 		path = "./" + path // whatever it begins with, it is no option
 	}
-	out, err := c.Exec(ctx, nil, "sh", "-c", `[ ! -e "$1" ] || wc -c <"$1"`, "sh", path)
+	out, err := c.Exec(ctx, nil, "sh", "-c", `if [ -e "$1" ]; then wc -c <"$1"; else echo 0; fi`, "sh", path)
 	if err != nil {
 		return err
 	}
-	var have int64
-	if text := strings.TrimSpace(string(out)); text != "" {
-		if have, err = strconv.ParseInt(text, 10, 64); err != nil {
-			return fmt.Errorf("host %s: size of %q: %w", c.host, path, err)
-		}
+	// The user's profile may have printed something first.
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	have, err := strconv.ParseInt(strings.TrimSpace(lines[len(lines)-1]), 10, 64)
+	if err != nil {
+		return fmt.Errorf("host %s: size of %q: %q", c.host, path, out)
 	}
 	at := resumeAt(min(have, size))
 	p.base = at

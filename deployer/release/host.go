@@ -1,0 +1,162 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/deployer/ssh"
+)
+
+//go:embed scripts
+var scripts embed.FS
+
+const (
+	// mark is printed by a script before anything else, so that what a user's
+	// profile prints is told apart.
+	mark = "\x1eerl-deploy\x1e\n"
+	// The statuses with which scripts say whether trying again is of use.
+	statusNever, statusLater = 65, 75
+)
+
+// Shell runs commands on a host: [*ssh.Conn] is one.
+type Shell interface {
+	Exec(ctx context.Context, stdin []byte, argv ...string) ([]byte, error)
+}
+
+// Host is a host that somebody is logged in to. Its methods check what there
+// is before they act, so that each may be repeated after a crash in the middle
+// of it; they may be called from many goroutines.
+type Host struct {
+	hosts *Hosts
+	login *login
+	name  string // for errors
+	where string // user and host: whose home it is
+	conn  *ssh.Conn
+	once  sync.Once
+}
+
+// Close gives the login back.
+func (h *Host) Close() error {
+	h.once.Do(func() { h.hosts.release(h.login) })
+	return nil
+}
+
+// Exec runs argv, each element quoted, with stdin, and returns what it printed
+// to standard output.
+func (h *Host) Exec(ctx context.Context, stdin []byte, argv ...string) ([]byte, error) {
+	return h.conn.Exec(ctx, stdin, argv...)
+}
+
+// script runs one of the scripts with the prelude before it.
+func (h *Host) script(ctx context.Context, name string, stdin []byte, args ...string) (string, error) {
+	out, err := runScript(ctx, h.conn, name, stdin, args...)
+	if err != nil {
+		return "", explain(h.name, name, err)
+	}
+	return out, nil
+}
+
+func runScript(ctx context.Context, s Shell, name string, stdin []byte, args ...string) (string, error) {
+	text := source("prelude.sh")
+	if name == "running.sh" || name == "kill.sh" {
+		text += source("processes.sh")
+	}
+	argv := append([]string{"sh", "-c", text + source(name), "erl-deploy"}, args...)
+	out, err := s.Exec(ctx, stdin, argv...)
+	if err != nil {
+		return "", err
+	}
+	_, after, found := bytes.Cut(out, []byte(mark))
+	if !found {
+		return "", fmt.Errorf("%s did not begin: the host printed %q", name, out[:min(len(out), 200)])
+	}
+	return string(after), nil
+}
+
+func source(name string) string {
+	text, err := scripts.ReadFile("scripts/" + name)
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	return string(text)
+}
+
+// explain turns the status of a script into what it means. The script itself
+// is nothing that a user would want to read.
+func explain(host, script string, err error) error {
+	var failed *fleet.CommandError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	said := strings.TrimSpace(strings.TrimPrefix(afterMark(failed.Output), "erl-deploy: "))
+	switch {
+	case failed.ExitStatus == statusLater:
+		return fmt.Errorf("host %s: %s", host, said)
+	case failed.ExitStatus == statusNever:
+		return fleet.Permanent(fmt.Errorf("host %s: %s", host, said))
+	case strings.Contains(said, "No space left on device"), strings.Contains(said, "Disk quota exceeded"):
+		return fleet.Permanent(fmt.Errorf("host %s: the disk is full: %s", host, lastLine(said)))
+	}
+	return &fleet.CommandError{Command: strings.TrimSuffix(script, ".sh"), ExitStatus: failed.ExitStatus, Output: said, Err: failed.Err}
+}
+
+func afterMark(s string) string {
+	if _, after, found := strings.Cut(s, mark); found {
+		return after
+	}
+	return s
+}
+
+func lastLine(s string) string {
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// Facts asks the host what it is.
+func (h *Host) Facts(ctx context.Context) (fleet.Facts, error) {
+	out, err := h.script(ctx, "facts.sh", nil)
+	if err != nil {
+		return fleet.Facts{}, err
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 4 {
+		return fleet.Facts{}, fmt.Errorf("host %s: uname and df printed %q", h.name, out)
+	}
+	free, err := strconv.ParseInt(lines[3], 10, 64)
+	if err != nil {
+		return fleet.Facts{}, fmt.Errorf("host %s: free space: %w", h.name, err)
+	}
+	return fleet.Facts{Platform: fleet.NewPlatform(lines[0], lines[1]), Hostname: lines[2], FreeBytes: free << 10}, nil
+}
+
+// EnsureUser creates a login user with our key and sudo. It needs a login that
+// is root, or has sudo without a password.
+func (h *Host) EnsureUser(ctx context.Context, user string) error {
+	if !fleet.ValidUser(user) {
+		return fleet.Permanent(fmt.Errorf("host %s: %q is no user name", h.name, user))
+	}
+	if h.hosts.options.PublicKey == "" {
+		return fleet.Permanent(fmt.Errorf("host %s: user %q cannot be created: the deployer has no key file whose public key it could be given", h.name, user))
+	}
+	_, err := h.script(ctx, "user.sh", nil, user, h.hosts.options.PublicKey)
+	return err
+}
+
+// checkNode refuses what cannot be the name of a folder, or the mark of a
+// process: one id must not be the beginning of another.
+func checkNode(id string) error {
+	ok := len(id) == 36
+	for _, r := range id {
+		ok = ok && (r >= '0' && r <= '9' || r >= 'a' && r <= 'f' || r == '-')
+	}
+	if !ok {
+		return fleet.Permanent(fmt.Errorf("%q is no node id", id))
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+# NODE: tells whether a node has processes.
+[ -z "$(marked "$1")" ] || echo running
