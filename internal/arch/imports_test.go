@@ -25,7 +25,10 @@ const module = "github.com/erlops/erlops/"
 // it belongs.
 var rooms = map[string][]string{
 	"cmd/erl-exporter": {"exporter"},
-	"cmd/erl-deploy":   {"deployer", "deployer/api", "deployer/api/client", "deployer/fleet", "deployer/ssh"},
+	"cmd/erl-deploy": {
+		"deployer", "deployer/api", "deployer/api/client", "deployer/fleet", "deployer/ssh",
+		"internal/httpd", "internal/rest",
+	},
 
 	"exporter": {
 		"exporter/agent", "exporter/api", "exporter/config", "exporter/discovery", "exporter/dist",
@@ -53,8 +56,9 @@ var rooms = map[string][]string{
 		// for the hidden node that erlang asks others from
 		"exporter/dist",
 	},
-	"deployer/api":        {"deployer/api/client", "deployer/fleet"},
-	"deployer/api/client": {},
+	"deployer/api": {"deployer/api/client", "deployer/fleet", "internal/rest"},
+	// the answers of the API have the shapes of fleet.
+	"deployer/api/client": {"deployer/fleet"},
 	"deployer/engine":     {"deployer/fleet", "deployer/provider", "deployer/store"},
 	// erlang asks a started node over distribution whether it lives.
 	"deployer/erlang": {"deployer/engine", "deployer/fleet", "exporter/dist"},
@@ -74,9 +78,12 @@ var rooms = map[string][]string{
 	"internal/erltest":      {"internal/proc"},
 	"internal/exportertest": {"exporter/api/client", "internal/proc"},
 	"internal/faults":       {},
-	"internal/proc":         {},
-	"internal/reltest":      {},
-	"internal/sshtest":      {"deployer/fleet", "internal/proc"},
+	// httpd is the HTTP side of a program, rest what its API is made of.
+	"internal/httpd":   {"internal/rest"},
+	"internal/proc":    {},
+	"internal/rest":    {},
+	"internal/reltest": {},
+	"internal/sshtest": {"deployer/fleet", "internal/proc"},
 }
 
 // owners says which rooms may import a module of somebody else's: what such a
@@ -85,12 +92,12 @@ var owners = map[string][]string{
 	// config checks a key before anything starts; store encrypts with it.
 	"filippo.io/age":                             {"deployer/store", "exporter/config", "exporter/store"},
 	"github.com/ergo-services/ergo":              {"exporter/dist"},
-	"github.com/getkin/kin-openapi":              {"deployer/api", "exporter/api"},
+	"github.com/getkin/kin-openapi":              {"exporter/api", "internal/rest"},
 	"github.com/jackc/pgx/v5":                    {"deployer/store", "exporter/store"},
 	"github.com/kevinburke/ssh_config":           {"deployer/ssh"},
 	"github.com/pkg/sftp":                        {"deployer/ssh"},
 	"github.com/pressly/goose/v3":                {"deployer/store", "exporter/store"},
-	"github.com/prometheus/exporter-toolkit/web": {"deployer/api", "exporter/web"},
+	"github.com/prometheus/exporter-toolkit/web": {"exporter/web", "internal/httpd"},
 	"github.com/prometheus/prometheus":           {"exporter/discovery"},
 	"github.com/skeema/knownhosts":               {"deployer/ssh"},
 	"golang.org/x/crypto/ssh":                    {"deployer/ssh"},
