@@ -98,11 +98,15 @@ type Limits struct {
 	Mailbox int `yaml:"mailbox"`
 }
 
-// Agent bounds what the agent may cost its node; what is zero in a group is
+// Agent says what the agent may do and cost its node; what is zero in a group is
 // that of the whole.
 type Agent struct {
-	// Reductions are those of a minute, Memory is of the agent and its helpers.
+	// Injection says whether an agent may be brought into a node.
+	Injection Injection `yaml:"injection,omitempty"`
+	// Reductions and Bytes are those of a minute, Memory is of the agent and
+	// its helpers.
 	Reductions int64 `yaml:"reductions,omitempty"`
+	Bytes      Size  `yaml:"bytes,omitempty"`
 	Memory     Size  `yaml:"memory,omitempty"`
 	// Deadline is how long a reading waits for a collector that does not answer.
 	Deadline model.Duration `yaml:"deadline,omitempty"`
@@ -205,7 +209,10 @@ func Default() Config {
 			Lease: duration(15 * time.Second), Renew: duration(3 * time.Second),
 		},
 		Limits: Limits{Series: 20_000, Rows: 2_000, LabelBytes: 1_024, Frame: 16 << 20, Mailbox: 4_096},
-		Agent:  Agent{Reductions: 3_000_000, Memory: 32 << 20, Deadline: duration(time.Second)},
+		Agent: Agent{
+			Injection: InjectionAuto, Reductions: 3_000_000, Bytes: 16 << 20, Memory: 32 << 20,
+			Deadline: duration(time.Second),
+		},
 	}
 }
 

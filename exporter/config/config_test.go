@@ -140,7 +140,7 @@ targets:
     applications: [rabbit]
     tls_config: {server_name: x, insecure_skip_verify: true}
     metrics: {allocators: summed, collectors: {mnesia: true, msacc: no}}
-    agent: {memory: 64MiB, deadline: 2s}
+    agent: {injection: never, memory: 64MiB, deadline: 2s}
     file_sd_configs: [{files: ["*.yml"]}]
     http_sd_configs:
       - url: https://sd/nodes
@@ -181,7 +181,9 @@ func TestEverything(t *testing.T) {
 	require.Equal(t, AllocatorsPerInstance, plain.Allocators)
 	require.Equal(t, MSAccOn, plain.MSAcc)
 	require.Equal(t, map[string]bool{"mnesia": false}, plain.Collectors)
-	require.Equal(t, Agent{Reductions: 500_000, Memory: 8 << 20, Deadline: duration(time.Second)}, plain.Agent)
+	require.Equal(t, Agent{
+		Injection: InjectionAuto, Reductions: 500_000, Bytes: 16 << 20, Memory: 8 << 20, Deadline: duration(time.Second),
+	}, plain.Agent)
 	require.Nil(t, plain.TLS)
 
 	requireCookie(t, "from-the-environment", own, "shop-1@h", "")
@@ -191,7 +193,9 @@ func TestEverything(t *testing.T) {
 	require.Equal(t, AllocatorsSummed, own.Allocators)
 	require.Equal(t, MSAccOn, own.MSAcc)
 	require.Equal(t, map[string]bool{"mnesia": true, "msacc": false}, own.Collectors)
-	require.Equal(t, Agent{Reductions: 500_000, Memory: 64 << 20, Deadline: duration(2 * time.Second)}, own.Agent)
+	require.Equal(t, Agent{
+		Injection: InjectionNever, Reductions: 500_000, Bytes: 16 << 20, Memory: 64 << 20, Deadline: duration(2 * time.Second),
+	}, own.Agent)
 	require.Equal(t, "x", own.TLS.ServerName)
 	require.Equal(t, "rabbit@{{host}}", own.Discovery.Node)
 	require.Equal(t, []string{filepath.Join(dir, "*.yml")}, own.Discovery.SD.File[0].Files)

@@ -96,7 +96,9 @@ func (c *Config) Groups() []Group {
 			MSAcc:        cmp.Or(t.Metrics.MSAcc, c.Metrics.MSAcc),
 			Collectors:   map[string]bool{},
 			Agent: Agent{
+				Injection:  cmp.Or(t.Agent.Injection, c.Agent.Injection),
 				Reductions: cmp.Or(t.Agent.Reductions, c.Agent.Reductions),
+				Bytes:      cmp.Or(t.Agent.Bytes, c.Agent.Bytes),
 				Memory:     cmp.Or(t.Agent.Memory, c.Agent.Memory),
 				Deadline:   cmp.Or(t.Agent.Deadline, c.Agent.Deadline),
 			},

@@ -212,6 +212,7 @@ func (v *validator) limits(l Limits) {
 // and an agent that waits longer than maxDeadline would leave its node too late.
 const (
 	minReductions  = 10_000
+	minAgentBytes  = 64 << 10
 	minAgentMemory = 1 << 20
 	maxDeadline    = 3 * time.Second
 )
@@ -225,6 +226,7 @@ func (v *validator) agent(path string, a Agent) {
 		least   any
 	}{
 		{"reductions", a.Reductions, minReductions, minReductions},
+		{"bytes", int64(a.Bytes), minAgentBytes, "64KiB"},
 		{"memory", int64(a.Memory), minAgentMemory, "1MiB"},
 	} {
 		if at := strictyaml.Join(path, n.key); v.doc.Has(at) && n.value < n.atLeast {

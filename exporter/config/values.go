@@ -46,6 +46,15 @@ const (
 	MSAccOff  MSAcc = "off"
 )
 
+// Injection says whether the agent is brought into nodes that lack it.
+type Injection string
+
+// The values of Injection.
+const (
+	InjectionAuto  Injection = "auto"
+	InjectionNever Injection = "never"
+)
+
 // Role is what somebody may do; each role includes those before it.
 type Role string
 
@@ -76,6 +85,11 @@ func (v *Allocators) UnmarshalYAML(unmarshal func(any) error) error {
 // UnmarshalYAML refuses unknown values.
 func (v *MSAcc) UnmarshalYAML(unmarshal func(any) error) error {
 	return oneOf(unmarshal, (*string)(v), string(MSAccAuto), string(MSAccOn), string(MSAccOff))
+}
+
+// UnmarshalYAML refuses unknown values.
+func (v *Injection) UnmarshalYAML(unmarshal func(any) error) error {
+	return oneOf(unmarshal, (*string)(v), string(InjectionAuto), string(InjectionNever))
 }
 
 // UnmarshalYAML refuses unknown values.

@@ -26,7 +26,7 @@ type (
 )
 
 // CloudConfigs are the mechanisms that a build without the tag sd_cloud has
-// not: their clients make the program three times as large.
+// not: their clients make the program twice as large.
 type CloudConfigs struct {
 	Kubernetes []*KubernetesConfig `yaml:"kubernetes_sd_configs,omitempty"`
 	EC2        []*EC2Config        `yaml:"ec2_sd_configs,omitempty"`
