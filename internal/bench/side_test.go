@@ -3,6 +3,7 @@
 package bench_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -32,8 +33,10 @@ type side struct {
 
 	times []time.Duration
 	trips []time.Duration // of times, what the exporter waited for the agent
-	work  work
-	page  string
+	// reductions and cpu of a scrape, one value for each block.
+	reductions []float64
+	cpu        []time.Duration
+	page       string
 }
 
 func newSide(t *testing.T, address string) *side {
@@ -75,12 +78,12 @@ func (s *side) block(t *testing.T, n *erltest.Node, usual rest, size int) {
 	}
 	after := workOf(t, n)
 	done := usual.without(after.since(before), after.at.Sub(before.at))
-	s.work.reductions += done.reductions
-	s.work.cpu += done.cpu
+	s.reductions = append(s.reductions, done.reductions/float64(size))
+	s.cpu = append(s.cpu, done.cpu/time.Duration(size))
 }
 
-func quantile(times []time.Duration, q float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(times))
+func quantile[T cmp.Ordered](values []T, q float64) T {
+	sorted := slices.Sorted(slices.Values(values))
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
