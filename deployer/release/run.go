@@ -18,8 +18,10 @@ import (
 var errLost = errors.New("it was interrupted, by a restart of the host perhaps, and left no result")
 
 // Run runs a command of the release in its directory, in the environment of
-// the node: HOME is the node's own, ERL_AFLAGS has the ports that distribution
-// may listen on, ERL_EPMD_PORT that of epmd. The command has no standard input.
+// the node: HOME is the node's own, ERL_EPMD_PORT the port of its epmd. The
+// start command has in ERL_AFLAGS the ports that distribution may listen on;
+// others do not, because the nodes with which they ask the running one would
+// listen there as well. The command has no standard input.
 //
 // A command with a token goes on when ctx is done or the connection is lost,
 // until its own timeout; another Run with that token then waits for its end. A
@@ -36,7 +38,7 @@ func (h *Host) Run(ctx context.Context, i fleet.Installation, c fleet.Command) (
 		return fleet.Output{}, fleet.Permanent(fmt.Errorf("%q is no token: it may have letters, digits, - and _", token))
 	}
 	limit := timeout(ctx, c)
-	args := append([]string{i.NodeID, token, keep, source("runner.sh"), strconv.Itoa(limit), flags(i.Ports), epmdPort(i), strings.TrimSpace(c.Line)}, c.Args...)
+	args := append([]string{i.NodeID, token, keep, source("runner.sh"), strconv.Itoa(limit), flags(i, c), epmdPort(i), strings.TrimSpace(c.Line)}, c.Args...)
 	out, err := h.script(ctx, "run.sh", nil, args...)
 	if err != nil {
 		return fleet.Output{}, err
@@ -78,11 +80,11 @@ func timeout(ctx context.Context, c fleet.Command) int {
 
 // flags make the Erlang VM listen on the node's own ports only. Releases that
 // set these parameters themselves win over them.
-func flags(r fleet.PortRange) string {
-	if r.IsZero() {
+func flags(i fleet.Installation, c fleet.Command) string {
+	if c.Step != fleet.StepStart || i.Ports.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf("-kernel inet_dist_listen_min %d inet_dist_listen_max %d", r.From, r.To)
+	return fmt.Sprintf("-kernel inet_dist_listen_min %d inet_dist_listen_max %d", i.Ports.From, i.Ports.To)
 }
 
 func epmdPort(i fleet.Installation) string {
