@@ -114,9 +114,10 @@ func askEPMD(ctx context.Context, addr string, request []byte, read func(*bufio.
 	return nil
 }
 
-// epmdFault blames epmd unless it was the name of its host, or the caller.
+// epmdFault blames epmd unless it was the name of its host, the caller, or a
+// lack of our own.
 func epmdFault(addr string, err error) error {
-	if kind := netKind(err); kind == KindDNS || kind == KindCanceled {
+	if kind := netKind(err); kind == KindDNS || kind == KindCanceled || kind == KindTooManyFiles {
 		return &fault{kind, err}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

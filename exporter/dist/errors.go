@@ -33,6 +33,7 @@ const (
 	KindConflict        Kind = "conflict"
 	KindCanceled        Kind = "canceled"
 	KindBadTerm         Kind = "bad_term"
+	KindTooManyFiles    Kind = "too_many_files"
 )
 
 // One error per [Kind], to be found with errors.Is.
@@ -54,6 +55,7 @@ var (
 	ErrConflict        = errors.New("already connected with other settings")
 	ErrCanceled        = errors.New("canceled")
 	ErrBadTerm         = errors.New("not an Erlang term")
+	ErrTooManyFiles    = errors.New("the exporter has no file descriptor left")
 )
 
 // kinds gives each kind its error and the sentence that says what to do.
@@ -78,6 +80,7 @@ var kinds = map[Kind]struct {
 	KindConflict:        {ErrConflict, "close the other connection first"},
 	KindCanceled:        {ErrCanceled, "the caller gave up"},
 	KindBadTerm:         {ErrBadTerm, "see package etf for the types that can be sent"},
+	KindTooManyFiles:    {ErrTooManyFiles, "raise the exporter's limit of open files (LimitNOFILE= of systemd, ulimit -n)"},
 }
 
 // Error is what all functions of this package that speak to a node or an epmd
@@ -153,6 +156,9 @@ func netKind(err error) Kind {
 	}
 	if isTimeout(err) {
 		return KindTimeout
+	}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return KindTooManyFiles
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsTimeout {

@@ -188,7 +188,7 @@ func exporterFaults() []fault {
 				s.disconnect()
 			},
 			heal:  func(s *scene) { limitDescriptors(s, 1024) },
-			state: client.StateDown, kind: "epmd_unreachable", says: "too many open files",
+			state: client.StateDown, kind: "too_many_files", says: "raise the exporter's limit of open files",
 		},
 	}
 }
