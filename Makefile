@@ -27,6 +27,10 @@ ldflags = -s -w \
 
 e2e_packages = $(shell grep -rl --include='*_test.go' '^//go:build e2e' cmd exporter deployer internal 2>/dev/null | xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
 
+# What only release builds have, and where it makes a difference.
+release_tags := sd_cloud
+discovery_packages := ./exporter/config ./exporter/discovery
+
 .PHONY: help
 help: ## list the commands
 	@printf 'usage: make COMMAND\n\n'
@@ -45,6 +49,7 @@ test: setup ## unit tests and tests against the machine's own Erlang
 .PHONY: e2e
 e2e: setup-e2e ## tests against RabbitMQ, ejabberd, OTP 23 to 29 and Prometheus
 	@ERLTEST_REQUIRED=1 go test -race -tags e2e -timeout 20m -p 1 $(e2e_packages)
+	go test -race -tags $(release_tags) -timeout 10m $(discovery_packages)
 
 .PHONY: e2e-full
 e2e-full: setup-e2e ## the same in random order, and what takes too long for every change
@@ -70,7 +75,11 @@ agents: setup ## compile the agent's Erlang sources into the beams that the expo
 .PHONY: build
 build: check-go ## static, reproducible programs in bin/
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(ldflags)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -tags '$(build_tags)' -trimpath -buildvcs=false -ldflags '$(ldflags)' -o bin/ ./cmd/...
+
+.PHONY: release
+release: build_tags = $(release_tags)
+release: build ## the same with discovery in Kubernetes, EC2 and OpenStack; compiles for minutes, once
 
 .PHONY: setup
 setup: check-go ## install what tests and demo need (Erlang, a C compiler) with apt
