@@ -113,9 +113,11 @@ func agentSettings(a config.Allocators, m config.MSAcc, collectors map[string]bo
 	return agent.Settings{
 		AllocatorsPerInstance: a == config.AllocatorsPerInstance,
 		MSAcc:                 string(m),
+		Injection:             string(limits.Injection),
 		Collectors:            collectors,
 		Limits: agent.Limits{
-			Reductions: limits.Reductions, Memory: int64(limits.Memory), Deadline: duration(limits.Deadline),
+			Reductions: limits.Reductions, Bytes: int64(limits.Bytes), Memory: int64(limits.Memory),
+			Deadline: duration(limits.Deadline),
 		},
 	}
 }

@@ -132,8 +132,10 @@ func TestLostReading(t *testing.T) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	for range 100 {
-		_, err := s.Snapshot(ended, snapshot.Request{})
-		require.ErrorIs(t, err, context.Canceled)
+		// An answer may be faster than the look at the context.
+		if _, err := s.Snapshot(ended, snapshot.Request{}); err != nil {
+			require.ErrorIs(t, err, context.Canceled)
+		}
 		read(t, s)
 	}
 	require.NoError(t, s.Detach(deadline(t)))

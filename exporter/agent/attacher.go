@@ -59,6 +59,11 @@ func New(o Options) (*Attacher, error) {
 // owns it. It blocks until the agent runs, ctx ends, or the node refuses. An
 // agent that the same exporter left there, of any version, is replaced.
 //
+// An application erl_exporter_agent that the node has loaded is used, and
+// nothing injected then. If it speaks another protocol, or there is none and
+// Settings.Injection forbids to inject, the session reads what plain calls tell
+// and says of every other collector why it is missing.
+//
 // Errors are *dist.Error when the node cannot be reached, *OwnedError when
 // another exporter holds it, *UnsupportedError and *InjectionError. The
 // connection is closed then.
@@ -82,20 +87,26 @@ func (a *Attacher) Attach(ctx context.Context, t Target) (*Session, error) {
 }
 
 func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, settings Settings) (*Session, error) {
-	release, err := conn.Call(ctx, "erlang", "system_info", etf.Atom("otp_release"))
+	release, released, err := survey(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	text, _ := etf.AsString(release)
-	beam, err := beamFor(text)
+	beam, err := beamFor(release)
 	if err != nil {
 		if unsupported, ok := errors.AsType[*UnsupportedError](err); ok {
 			unsupported.Node = conn.Node()
 		}
 		return nil, err
 	}
-	start := etf.Tuple{int64(protocol), conn.Self(), a.opts.Lease.Milliseconds(), settings.term()}
-	pid, greeting, err := launch(ctx, conn, beam, start)
+	l := launcher{conn: conn, released: released, beam: beam}
+	if !released && settings.Injection == InjectionNever {
+		return a.attachPlain(ctx, conn, settings, release, reasonNever)
+	}
+	l.argument = etf.Tuple{int64(protocol), conn.Self(), a.opts.Lease.Milliseconds(), settings.term()}
+	pid, greeting, err := l.launch(ctx)
+	if other, ok := errors.AsType[*protocolError](err); ok && released {
+		return a.attachPlain(ctx, conn, settings, release, other.Error())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +119,10 @@ func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, settings Setting
 		return nil, err
 	}
 	a.complete(ctx, conn, &h.info)
+	h.info.Agent = AgentInjected
+	if released {
+		h.info.Agent = AgentReleased
+	}
 	s := newSession(conn, pid, down, h, settings, a.opts)
 	s.start()
 	return s, nil

@@ -12,6 +12,6 @@ if [ "$release" != 25 ]; then
     exit 1
 fi
 mkdir -p "$out/otp23" "$out/otp25"
-cd "$here/src"
+cd "$here/erl_exporter_agent/src"
 erlc -Werror +deterministic +r23 -o "$out/otp23" erl_exporter_agent.erl
 erlc -Werror +deterministic -o "$out/otp25" erl_exporter_agent.erl

@@ -158,7 +158,7 @@ func (d *decoder) collector(name string, t etf.Term) (snapshot.Collector, error)
 	case etf.Atom("missing"):
 		c.Missing = words(result[1])
 	case etf.Atom("error"):
-		c.Err = failure(result[1])
+		c.Err, c.Shed = failure(result[1]), isShed(result[1])
 	default:
 		err = malformed("collector", t)
 	}
@@ -295,6 +295,12 @@ func number(t etf.Term) (snapshot.Value, error) {
 func words(t etf.Term) string {
 	s, _ := etf.AsString(t)
 	return strings.ReplaceAll(s, "_", " ")
+}
+
+// isShed tells whether a collector was left out for a limit: {shed, Limit}.
+func isShed(t etf.Term) bool {
+	reason, _ := t.(etf.Tuple)
+	return len(reason) == 2 && reason[0] == etf.Atom("shed")
 }
 
 // failure puts in words why a collector failed.

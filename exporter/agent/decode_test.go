@@ -106,7 +106,7 @@ func TestDecodeFailures(t *testing.T) {
 			got, err := testDecoder(t).decode(encode(t, list{tuple{int64(1), test.result}}), []string{"process"})
 			require.NoError(t, err)
 			require.Equal(t, []snapshot.Collector{{
-				Name: "process", Duration: time.Microsecond, Err: test.err, Missing: test.missing,
+				Name: "process", Duration: time.Microsecond, Err: test.err, Missing: test.missing, Shed: name == "shed",
 			}}, got)
 		})
 	}

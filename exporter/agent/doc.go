@@ -9,24 +9,41 @@
 // holds a lease (Options.Lease) that the session renews. When the connection
 // closes, the lease runs out or the session is detached, it puts back what it
 // changed and goes: no process, module, old code, flag or registered name
-// stays. What cannot be taken back is the atoms of its code and the name of
+// stays, but for a module that the node's release owns. What cannot be taken back is the atoms of its code and the name of
 // the exporter's node; attaching again adds none.
 //
-// # Protocol, version 1
+// # With and without injection
+//
+// The module is also an application, in the folder erl_exporter_agent, for
+// releases to include. Where it is loaded, the agent is started from it and
+// nothing injected. Where it is not and Settings.Injection is InjectionNever,
+// there is no agent: a reading is one remote call of functions that ask no
+// process and change no flag, and says of all else why it is missing. The
+// README of the application has the whole table.
+//
+// An agent's registered name is the lock of a node. Without an agent, each
+// exporter monitors the process erl_signal_server for as long as its session
+// lasts, and every reading looks who else does: the exporter whose node name
+// sorts first goes on, the session of any other ends with *OwnedError.
+//
+// # Protocol, version 2
 //
 // Attach makes these remote calls, through rex:
 //
-//	erlang:system_info(otp_release)      which compilation to send
+//	lists:zipwith(fun erlang:apply/2, Funs, Args)
+//	    erlang:system_info(otp_release)  which compilation to send
+//	    application:get_key(erl_exporter_agent, vsn)  whether to send it
 //	erlang:whereis(erl_exporter_agent)   whether an agent is there
 //	lists:zipwith(fun erlang:apply/2, Funs, Args)
-//	    code:soft_purge/1, code:load_binary/3, code:soft_purge/1, then
-//	    erl_exporter_agent:start({1, Owner, LeaseMs, Settings})
+//	    unless the node has it: code:soft_purge/1, code:load_binary/3,
+//	    code:soft_purge/1, then
+//	    erl_exporter_agent:start({2, Owner, LeaseMs, Settings})
 //	application:which_applications(5000)
 //
 // Owner is the connection's process, Settings is {DeadlineMs, PerInstance,
-// MSAcc, ReductionsPerMinute, MemoryBytes}. start/1 answers
+// MSAcc, ReductionsPerMinute, MemoryBytes, BytesPerMinute}. start/1 answers
 //
-//	{ok, Agent, {1, Schema, Info, MSAccOurs}}   it runs
+//	{ok, Agent, {2, Schema, Info, MSAccOurs}}   it runs
 //	{error, owned}                              another agent was faster
 //	{error, {protocol, Version}}                not this version
 //
@@ -45,7 +62,7 @@
 //
 //	{erl_exporter_agent, owned, Node}          answer to handover
 //	{erl_exporter_agent, snapshot, Seq, Bin}   answer to snapshot
-//	{erl_exporter_agent, event, Event}         {shedding, {What, Limit}, Used}
+//	{erl_exporter_agent, event, Event}         {shedding, LeftOut, {What, Limit}, Used}
 //	{erl_exporter_agent, leaving, Reason}      the last message
 //
 // handover and owned are the same in all versions: an agent whose owner is of

@@ -46,6 +46,18 @@ func (e *InjectionError) Error() string {
 // Unwrap gives the cause.
 func (e *InjectionError) Unwrap() error { return e.Err }
 
+// protocolError is the answer of a module that speaks another version.
+type protocolError struct {
+	theirs int64
+}
+
+func (e *protocolError) Error() string {
+	return fmt.Sprintf("the node's application %s speaks protocol %d and this exporter %d", module, e.theirs, protocol)
+}
+
+// reasonNever is why there is no agent where none may be injected.
+const reasonNever = "the agent may not be injected into this node and its release has no application " + module
+
 // LostError is why a session has ended when the agent went by itself or was
 // ended on the node.
 type LostError struct {

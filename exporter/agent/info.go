@@ -35,10 +35,22 @@ type NodeInfo struct {
 	StartTime time.Time
 	// Schedulers is the number of scheduler threads.
 	Schedulers int
+	// Agent is AgentInjected, AgentReleased or AgentNone.
+	Agent string
 	// NetTick is the time without any message after which the node gives a
 	// connection up.
 	NetTick time.Duration
 }
+
+// Values of NodeInfo.Agent.
+const (
+	// AgentInjected is an agent that the exporter brought.
+	AgentInjected = "injected"
+	// AgentReleased is an agent that the node's release includes.
+	AgentReleased = "released"
+	// AgentNone is a node that is read without an agent.
+	AgentNone = "none"
+)
 
 // Application is a running application (application:which_applications/0).
 type Application struct {
@@ -58,7 +70,7 @@ type hello struct {
 
 // protocol is the version of messages and state that this package and the
 // embedded module speak.
-const protocol = 1
+const protocol = 2
 
 func parseHello(t etf.Term) (hello, error) {
 	tuple, ok := t.(etf.Tuple)

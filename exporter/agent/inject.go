@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/erlops/erlops/exporter/dist"
@@ -13,12 +14,43 @@ import (
 // errNotGone is the state of a node on which another agent is still leaving.
 var errNotGone = errors.New("another agent has not left yet")
 
+// launcher starts an agent on a node.
+type launcher struct {
+	conn *dist.Conn
+	// released says that the node has the module itself; otherwise beam is
+	// injected.
+	released bool
+	beam     []byte
+	argument etf.Term // of erl_exporter_agent:start/1
+}
+
+// survey asks for the node's OTP release and whether it has the application
+// erl_exporter_agent, which is a look into a table there: a release loads what
+// it includes.
+func survey(ctx context.Context, conn *dist.Conn) (release string, released bool, err error) {
+	apply, funs, args := batch([]call{
+		{"erlang", "system_info", etf.List{etf.Atom("otp_release")}},
+		{"application", "get_key", etf.List{etf.Atom(module), etf.Atom("vsn")}},
+	})
+	value, err := conn.Call(ctx, "lists", "zipwith", apply, funs, args)
+	if err != nil {
+		return "", false, err
+	}
+	answers, _ := etf.AsList(value)
+	if len(answers) != 2 {
+		return "", false, &InjectionError{Node: conn.Node(), Err: malformed("answer", value)}
+	}
+	release, _ = etf.AsString(answers[0])
+	return release, answers[1] != etf.Atom("undefined"), nil
+}
+
 // launch claims the node and starts the agent. It tries again as long as an
 // earlier agent is on its way out, at most for the time that may take.
-func launch(ctx context.Context, conn *dist.Conn, beam []byte, argument etf.Term) (etf.Pid, etf.Term, error) {
+func (l launcher) launch(ctx context.Context) (etf.Pid, etf.Term, error) {
+	conn := l.conn
 	deadline := time.Now().Add(2 * leaveTime)
 	for {
-		pid, greeting, err := attempt(ctx, conn, beam, argument)
+		pid, greeting, err := l.attempt(ctx)
 		if !errors.Is(err, errNotGone) {
 			return pid, greeting, err
 		}
@@ -33,14 +65,29 @@ func launch(ctx context.Context, conn *dist.Conn, beam []byte, argument etf.Term
 	}
 }
 
-func attempt(ctx context.Context, conn *dist.Conn, beam []byte, argument etf.Term) (etf.Pid, etf.Term, error) {
-	if err := claim(ctx, conn); err != nil {
+func (l launcher) attempt(ctx context.Context) (etf.Pid, etf.Term, error) {
+	if err := claim(ctx, l.conn); err != nil {
 		return etf.Pid{}, nil, err
 	}
-	apply, funs, args := batch(injection(beam, argument))
+	if !l.released {
+		return l.inject(ctx)
+	}
+	answer, err := l.conn.Call(ctx, module, "start", l.argument)
+	if remote, ok := errors.AsType[*dist.RemoteError](err); ok {
+		return etf.Pid{}, nil, &InjectionError{Node: l.conn.Node(), Err: remote}
+	}
+	if err != nil {
+		return etf.Pid{}, nil, err
+	}
+	return started(l.conn, answer)
+}
+
+func (l launcher) inject(ctx context.Context) (etf.Pid, etf.Term, error) {
+	conn := l.conn
+	apply, funs, args := batch(injection(l.beam, l.argument))
 	value, err := conn.Call(ctx, "lists", "zipwith", apply, funs, args)
 	if remote, ok := errors.AsType[*dist.RemoteError](err); ok {
-		return etf.Pid{}, nil, diagnose(ctx, conn, beam, remote)
+		return etf.Pid{}, nil, diagnose(ctx, conn, l.beam, remote)
 	}
 	if err != nil {
 		return etf.Pid{}, nil, err
@@ -74,6 +121,12 @@ func started(conn *dist.Conn, t etf.Term) (etf.Pid, etf.Term, error) {
 	if len(answer) == 2 && answer[1] == etf.Atom("owned") {
 		return etf.Pid{}, nil, errNotGone
 	}
+	if len(answer) == 2 && answer[0] == etf.Atom("error") {
+		if reason, ok := answer[1].(etf.Tuple); ok && len(reason) == 2 && reason[0] == etf.Atom("protocol") {
+			theirs, _ := reason[1].(int64)
+			return etf.Pid{}, nil, &InjectionError{Node: conn.Node(), Err: &protocolError{theirs}}
+		}
+	}
 	return etf.Pid{}, nil, &InjectionError{Node: conn.Node(), Err: fmt.Errorf("the agent did not start: %s", etf.Format(t))}
 }
 
@@ -101,6 +154,11 @@ func diagnose(ctx context.Context, conn *dist.Conn, beam []byte, seen *dist.Remo
 		return err
 	}
 	remove(ctx, conn)
+	if strings.Contains(etf.Format(seen.Reason), "{undef,[{"+module+",start,") {
+		// An agent that was just leaving took the module away between the load
+		// and the start.
+		return errNotGone
+	}
 	return &InjectionError{Node: conn.Node(), Err: seen}
 }
 

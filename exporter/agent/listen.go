@@ -52,11 +52,27 @@ func (s *Session) handle(event etf.Term) (leaving etf.Term, err error) {
 	case t[1] == etf.Atom("snapshot") && len(t) == 4:
 		return nil, s.answered(t[2], t[3])
 	case t[1] == etf.Atom("event"):
-		s.log.Warn("The agent has passed its own limit and leaves out what is costly", "event", etf.Format(t[2]))
+		s.shedding(t[2])
 	case t[1] == etf.Atom("leaving"):
 		return t[2], nil
 	}
 	return nil, nil
+}
+
+// shedding tells what the agent leaves out from now on, by its event
+// {shedding, LeftOut, {What, Limit}, Used}.
+func (s *Session) shedding(event etf.Term) {
+	t, _ := event.(etf.Tuple)
+	if len(t) != 4 {
+		return
+	}
+	left, _ := names(t[1])
+	if len(left) == 0 {
+		s.log.Info("The agent is within its limits again and leaves nothing out")
+		return
+	}
+	s.log.Warn("The agent leaves collectors out to stay within its limits",
+		"left_out", left, "limit", etf.Format(t[2]), "used", etf.Format(t[3]))
 }
 
 // answered hands a reading to whoever asked for it. An answer that nobody
@@ -146,6 +162,8 @@ func (s *Session) sweep(exit etf.Term) {
 	if s.msaccOurs {
 		_, _ = s.conn.Call(ctx, "erlang", "system_flag", etf.Atom("microstate_accounting"), false)
 	}
-	remove(ctx, s.conn)
+	if s.info.Agent == AgentInjected {
+		remove(ctx, s.conn)
+	}
 	s.finish(&LostError{Node: s.conn.Node(), Reason: exit})
 }

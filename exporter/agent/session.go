@@ -39,6 +39,7 @@ type Session struct {
 	msaccOurs bool
 	log       *slog.Logger
 	decoder   *decoder // used by listen only
+	plain     *plain   // reads a node without an agent; nil where one runs
 
 	stopRenewing chan struct{}
 
@@ -135,6 +136,9 @@ func (s *Session) Err() error {
 // there is none. A collector that is switched off for the node is Missing.
 func (s *Session) Snapshot(ctx context.Context, r snapshot.Request) (*snapshot.Snapshot, error) {
 	asked, refused := s.collectors(r)
+	if s.plain != nil {
+		return s.readPlain(ctx, asked, refused)
+	}
 	q := &question{collectors: asked, asked: time.Now(), answer: make(chan answer, 1)}
 	seq, err := s.enter(q)
 	if err != nil {
@@ -155,6 +159,20 @@ func (s *Session) Snapshot(ctx context.Context, r snapshot.Request) (*snapshot.S
 	case <-s.done:
 		return nil, s.failure
 	}
+}
+
+// readPlain is Snapshot without an agent. The session ends when another
+// exporter turns out to come first.
+func (s *Session) readPlain(ctx context.Context, asked []string, refused []snapshot.Collector) (*snapshot.Snapshot, error) {
+	read, err := s.plain.read(ctx, asked)
+	if owned, ok := errors.AsType[*OwnedError](err); ok {
+		s.finish(owned)
+	}
+	if err != nil {
+		return nil, err
+	}
+	read.Collectors = append(read.Collectors, refused...)
+	return read, nil
 }
 
 // collectors gives what to ask the agent for, and the outcome of what it need
@@ -237,6 +255,10 @@ func (s *Session) Detach(ctx context.Context) error {
 	s.mu.Lock()
 	s.detaching = true
 	s.mu.Unlock()
+	if s.plain != nil {
+		s.finish(ErrDetached)
+		return nil
+	}
 	err := s.conn.Send(ctx, s.pid, etf.Tuple{s.conn.Self(), etf.Atom("detach")})
 	if err == nil {
 		select {

@@ -18,6 +18,16 @@ const (
 	MSAccOff = "off"
 )
 
+// Values of Settings.Injection.
+const (
+	// InjectionAuto injects the agent unless the node's release includes it.
+	InjectionAuto = "auto"
+	// InjectionNever loads and starts nothing that the node does not have
+	// itself. Without the application erl_exporter_agent there, only what plain
+	// calls tell is read.
+	InjectionNever = "never"
+)
+
 // Target says which node to attach to, and how.
 type Target struct {
 	// Node, Cookie, Address, EPMD and TLS are those of dist.Target.
@@ -33,19 +43,26 @@ type Settings struct {
 	AllocatorsPerInstance bool
 	// MSAcc is MSAccAuto (also when empty), MSAccOn or MSAccOff.
 	MSAcc string
+	// Injection is InjectionAuto (also when empty) or InjectionNever.
+	Injection string
 	// Collectors switches collectors on and off by name; one that is not in
 	// the map is on.
 	Collectors map[string]bool
 	Limits     Limits
 }
 
-// Limits bound what the agent may cost its node. When a reading passes one,
-// the agent leaves out all but the cheap collectors until the minute is over.
-// Zero is the default.
+// Limits bound what the agent may cost its node. When one is passed, the agent
+// leaves out a collector, and another for each tenth of the limit on top of it:
+// allocators, msacc, mnesia, distribution, process, in this order. One comes
+// back for each minute that needed at most half of the limits. The environment
+// of the application erl_exporter_agent on the node can lower the first three
+// (max_reductions, max_bytes, max_memory). Zero is the default.
 type Limits struct {
 	// Reductions a minute, by the agent and its helpers; 3,000,000, which is a
 	// reading every 0.1 s on a small node.
 	Reductions int64
+	// Bytes of readings a minute; 16 MiB.
+	Bytes int64
 	// Memory of the agent and its helpers in bytes; 32 MiB.
 	Memory int64
 	// Deadline is how long a reading waits for a collector that does not
@@ -56,6 +73,9 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	if l.Reductions <= 0 {
 		l.Reductions = 3_000_000
+	}
+	if l.Bytes <= 0 {
+		l.Bytes = 16 << 20
 	}
 	if l.Memory <= 0 {
 		l.Memory = 32 << 20
@@ -72,6 +92,9 @@ const maxDeadline = 3 * time.Second
 func (s Settings) check() error {
 	if s.Limits.Deadline > maxDeadline {
 		return fmt.Errorf("agent: Settings.Limits.Deadline must be at most %v, not %v", maxDeadline, s.Limits.Deadline)
+	}
+	if i := s.Injection; i != "" && i != InjectionAuto && i != InjectionNever {
+		return fmt.Errorf("agent: Settings.Injection must be %q or %q, not %q", InjectionAuto, InjectionNever, i)
 	}
 	switch s.MSAcc {
 	case "", MSAccAuto, MSAccOn, MSAccOff:
@@ -99,6 +122,6 @@ func (s Settings) on(collector string) bool {
 func (s Settings) term() etf.Term {
 	l := s.Limits.withDefaults()
 	return etf.Tuple{
-		l.Deadline.Milliseconds(), s.AllocatorsPerInstance, etf.Atom(s.msacc()), l.Reductions, l.Memory,
+		l.Deadline.Milliseconds(), s.AllocatorsPerInstance, etf.Atom(s.msacc()), l.Reductions, l.Memory, l.Bytes,
 	}
 }

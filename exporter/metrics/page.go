@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/erlops/erlops/exporter/snapshot"
 )
 
 // page gathers the families of one answer. Samples are written as they are
@@ -173,15 +175,27 @@ func (n *nodePage) about(r reading) {
 	n.exporter(roundTripName, r.snapshot.RoundTrip.Seconds())
 	n.exporter(snapshotBytesName, float64(r.snapshot.Bytes))
 	for _, c := range r.collectors {
-		success := 1.0
-		if c.Err != "" {
-			success = 0
-		}
-		label := pair("collector", c.Name)
-		n.exporter(durationName, c.Duration.Seconds(), label)
-		n.exporter(successName, success, label)
-		n.exporter(droppedName, float64(n.dropped[c.Name]), label)
+		n.outcome(c)
 	}
+}
+
+// outcome writes what came of a collector.
+func (n *nodePage) outcome(c snapshot.Collector) {
+	label := pair("collector", c.Name)
+	n.exporter(durationName, c.Duration.Seconds(), label)
+	n.exporter(successName, flag(c.Err == ""), label)
+	n.exporter(shedName, flag(c.Shed), label)
+	n.exporter(droppedName, float64(n.dropped[c.Name]), label)
+	if c.Missing != "" {
+		n.exporter(missingName, 1, label, pair("reason", labelValue(c.Missing, n.limits.LabelBytes)))
+	}
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // familyLabel is the label family on pages that tell nodes apart by labels;

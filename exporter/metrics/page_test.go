@@ -117,7 +117,7 @@ func TestPageOfTables(t *testing.T) {
 func TestPageAboutTheScrape(t *testing.T) {
 	s := &snapshot.Snapshot{RoundTrip: 3 * time.Millisecond, Bytes: 2606, Collectors: []snapshot.Collector{
 		{Name: snapshot.Memory, Duration: 40 * time.Microsecond},
-		{Name: snapshot.Statistics, Duration: time.Millisecond, Err: "badarg"},
+		{Name: snapshot.Statistics, Duration: time.Millisecond, Err: "badarg", Shed: true},
 		{Name: snapshot.Mnesia, Missing: "Mnesia does not run"},
 		{Name: snapshot.Memory},
 		{Name: "made_up"},
@@ -132,9 +132,13 @@ func TestPageAboutTheScrape(t *testing.T) {
 		`erlang_exporter_scrape_duration_seconds{collector="memory"} 4e-05`,
 		`erlang_exporter_scrape_duration_seconds{collector="statistics"} 0.001`,
 		`erlang_exporter_scrape_duration_seconds{collector="mnesia"} 0`,
+		`erlang_exporter_scrape_missing{collector="mnesia",reason="Mnesia does not run"} 1`,
 		`erlang_exporter_scrape_series_dropped{collector="memory"} 0`,
 		`erlang_exporter_scrape_series_dropped{collector="statistics"} 0`,
 		`erlang_exporter_scrape_series_dropped{collector="mnesia"} 0`,
+		`erlang_exporter_scrape_shed{collector="memory"} 0`,
+		`erlang_exporter_scrape_shed{collector="statistics"} 1`,
+		`erlang_exporter_scrape_shed{collector="mnesia"} 0`,
 		`erlang_exporter_scrape_success{collector="memory"} 1`,
 		`erlang_exporter_scrape_success{collector="statistics"} 0`,
 		`erlang_exporter_scrape_success{collector="mnesia"} 1`,

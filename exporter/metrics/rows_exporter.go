@@ -8,6 +8,8 @@ const (
 	nodeStateName     = "erlang_exporter_node_state"
 	durationName      = "erlang_exporter_scrape_duration_seconds"
 	successName       = "erlang_exporter_scrape_success"
+	missingName       = "erlang_exporter_scrape_missing"
+	shedName          = "erlang_exporter_scrape_shed"
 	droppedName       = "erlang_exporter_scrape_series_dropped"
 	roundTripName     = "erlang_exporter_snapshot_round_trip_seconds"
 	snapshotBytesName = "erlang_exporter_snapshot_bytes"
@@ -31,6 +33,10 @@ func agentFamilies() []Family {
 		{
 			Name: "erlang_exporter_agent_dropped_total", Type: Counter, Call: "agent", Samples: single("dropped"),
 			Help: "Readings and events that the agent could not send",
+		},
+		{
+			Name: "erlang_exporter_agent_sent_bytes_total", Type: Counter, Call: "agent", Samples: single("sent_bytes"),
+			Help: "Bytes of readings that the agent sent",
 		},
 		{
 			Name: "erlang_exporter_agent_shedding", Call: "agent", Samples: single("shedding"),
@@ -57,6 +63,13 @@ func pageFamilies() []Family {
 		},
 		{
 			Name: successName, Help: "1 when a collector succeeded, or had nothing to read on this node, else 0", Call: "agent", Labels: collector,
+		},
+		{
+			Name: missingName, Help: "1 for a collector that has nothing to read on this node, and why", Call: "agent",
+			Labels: labelled("collector", "reason"),
+		},
+		{
+			Name: shedName, Help: "1 when a collector was left out to keep the node within its budget, else 0", Call: "agent", Labels: collector,
 		},
 		{
 			Name: droppedName, Help: "Series and table rows of a collector that a limit kept off this page", Call: "exporter", Labels: collector,

@@ -53,7 +53,10 @@ type Collector struct {
 	// Missing says in words why the collector does not apply to this node
 	// (Mnesia does not run, the flag is off); empty otherwise.
 	Missing string
-	Tables  []Table
+	// Shed is whether the collector was left out so that the node does not cost
+	// more than its budget; Err says so in words.
+	Shed   bool
+	Tables []Table
 }
 
 // Table is a matrix: every row has the same labels and the same columns.

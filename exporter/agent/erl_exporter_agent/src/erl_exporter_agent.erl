@@ -1,14 +1,15 @@
 %%% The agent: one process on a monitored node that answers readings.
 %%%
-%%% An exporter injects this module over the distribution, starts it with
-%%% start/1 and owns it from then on. The protocol is described in doc.go of
-%%% the Go package that embeds the compiled module.
+%%% An exporter injects this module over the distribution, or finds it in an
+%%% application of the same name that the node's release includes. It starts the
+%%% agent with start/1 and owns it from then on. The protocol is described in
+%%% doc.go of the Go package that embeds the compiled module.
 %%%
 %%% The monitored node comes first. The agent links to nobody, keeps no table
 %%% and hibernates between messages; what waits for other schedulers, files or
 %%% servers runs in short-lived helpers under one deadline. When its owner
 %%% goes, lets the lease run out or says so, the agent puts back what it
-%%% changed, removes its module and ends.
+%%% changed, removes its module unless the release owns it, and ends.
 %%%
 %%% It is one module, although its source is in several files: to remove a
 %%% module a node visits each of its processes, which takes seconds where there
@@ -21,7 +22,7 @@
 -export([start/1, init/4, loop/1, leave/2]).
 
 %% Changes with every change of the messages or of the state.
--define(PROTOCOL, 1).
+-define(PROTOCOL, 2).
 
 %% How long the counters behind the agent's limits run before they start again.
 -define(WINDOW_MS, 60000).
@@ -38,8 +39,9 @@
 %% owner, owner_ref   whose agent this is, and the monitor of it
 %% settings           a map: deadline (how long a reading waits for helpers, in
 %%                    ms), per_instance (allocators: a row an instance, or
-%%                    sums), msacc (auto, on, off), max_reductions (a minute)
-%%                    and max_memory (bytes)
+%%                    sums), msacc (auto, on, off), and the limits:
+%%                    max_reductions and max_bytes (a minute), max_memory
+%%                    (bytes)
 %% lease, renewed     the lease in ms, and when it was renewed (monotonic ms)
 %% credit             how many events the owner is still willing to take
 %% dropped            how many events and readings could not be sent
@@ -50,10 +52,11 @@
 %%                    #{MonitorRef => {Job, Pid, Since}}
 %% helper_reductions  of all helpers so far
 %% helper_memory      bytes, of the helpers of the last reading
-%% window             when the present window of the limits began, and the
-%%                    reductions then
-%% shedding           false, or the limit that was passed in this window:
-%%                    {What, Limit}
+%% sent               bytes of all readings so far
+%% window             when the present window of the limits began, and then:
+%%                    {Milliseconds, Reductions, Sent, ShedCount}
+%% shed_count         how many collectors of shed_order() are left out
+%% passed             the limit that was passed last, {What, Limit}, or none
 
 %%% ----------------------------------------------------------------------
 %%% Start
@@ -94,7 +97,7 @@ init({Caller, Ref}, Owner, Lease, Settings) ->
         error:badarg -> Caller ! {Ref, {error, owned}}
     end.
 
-new(Owner, Lease, {Deadline, PerInstance, MSAcc, MaxReductions, MaxMemory}) ->
+new(Owner, Lease, {Deadline, PerInstance, MSAcc, MaxReductions, MaxMemory, MaxBytes}) ->
     #{
         protocol => ?PROTOCOL,
         msacc_ours => MSAcc =:= on andalso not switch_msacc(true),
@@ -104,8 +107,9 @@ new(Owner, Lease, {Deadline, PerInstance, MSAcc, MaxReductions, MaxMemory}) ->
             deadline => Deadline,
             per_instance => PerInstance,
             msacc => MSAcc,
-            max_reductions => MaxReductions,
-            max_memory => MaxMemory
+            max_reductions => capped(max_reductions, MaxReductions),
+            max_memory => capped(max_memory, MaxMemory),
+            max_bytes => capped(max_bytes, MaxBytes)
         },
         lease => Lease,
         renewed => now_ms(),
@@ -116,9 +120,19 @@ new(Owner, Lease, {Deadline, PerInstance, MSAcc, MaxReductions, MaxMemory}) ->
         late => #{},
         helper_reductions => 0,
         helper_memory => 0,
-        window => {now_ms(), 0},
-        shedding => false
+        sent => 0,
+        window => {now_ms(), 0, 0, 0},
+        shed_count => 0,
+        passed => none
     }.
+
+%% The node's own configuration has the last word: it can lower a limit that
+%% the exporter sets.
+capped(Key, Limit) ->
+    case application:get_env(?MODULE, Key) of
+        {ok, Lower} when is_integer(Lower), Lower < Limit -> Lower;
+        _ -> Limit
+    end.
 
 hello(#{msacc_ours := Ours}) ->
     {?PROTOCOL, schema(), node_info(), Ours}.
@@ -216,13 +230,21 @@ now_ms() ->
 leave(Reason, S) ->
     _ = maps:get(msacc_ours, S, false) andalso switch_msacc(false),
     clear_up(Reason, S),
+    _ = is_released() orelse remove_module(),
+    exit(normal).
+
+%% Whether the module is the release's, which is asked on leaving: an upgrade
+%% may have brought the application while an injected agent ran.
+is_released() ->
+    application:get_key(?MODULE, vsn) =/= undefined.
+
+remove_module() ->
     %% There is old code only if somebody loaded the module a second time. It
     %% goes first: deleting makes the current code old, and there is room for
     %% one.
     _ = erlang:check_old_code(?MODULE) andalso code:purge(?MODULE),
     code:delete(?MODULE),
-    spawn(code, purge, [?MODULE]),
-    exit(normal).
+    spawn(code, purge, [?MODULE]).
 
 clear_up(Reason, #{protocol := ?PROTOCOL, owner := Owner, late := Late}) ->
     lists:foreach(fun({_, Pid, _}) -> exit(Pid, kill) end, maps:values(Late)),
@@ -240,9 +262,10 @@ snapshot(Seq, Collectors, S0) ->
     process_flag(priority, high),
     {Outcomes, #{owner := Owner, told := Told0} = S1} = read(Collectors, open_window(S0)),
     {Answer, Told} = lists:mapfoldl(fun untold/2, Told0, Outcomes),
+    Binary = term_to_binary(Answer),
     S2 =
-        case post(Owner, {?MODULE, snapshot, Seq, term_to_binary(Answer)}) of
-            ok -> S1#{told := Told};
+        case post(Owner, {?MODULE, snapshot, Seq, Binary}) of
+            ok -> S1#{told := Told, sent := maps:get(sent, S1) + byte_size(Binary)};
             %% What was not sent has not been told.
             _ -> drop(S1#{told := #{}})
         end,
@@ -252,19 +275,19 @@ snapshot(Seq, Collectors, S0) ->
 
 %% Reads what is at hand, which costs next to nothing, has helpers read the
 %% rest side by side, and takes what has come by the deadline.
-read(Collectors, #{settings := #{deadline := Wait}, shedding := Shedding} = S0) ->
+read(Collectors, #{settings := #{deadline := Wait}, shed_count := Count, passed := Passed} = S0) ->
     Deadline = now_ms() + Wait,
-    Wanted = [C || C <- Collectors, Shedding =:= false orelse is_cheap(C)],
+    Wanted = Collectors -- shed(Count),
     AtHand = maps:from_list([{C, timed(fun() -> at_hand(C, S0) end)} || C <- Wanted]),
     {Pending, Stuck} = start_helpers(Wanted, S0),
     {Answers, S1} = gather(Pending, Deadline, Stuck, S0#{helper_memory := 0}),
-    Outcomes = [{C, outcome(C, AtHand, Answers, Shedding)} || C <- Collectors],
+    Outcomes = [{C, outcome(C, AtHand, Answers, Passed)} || C <- Collectors],
     {Outcomes, S1}.
 
-at_hand(agent, #{dropped := Dropped, shedding := Shedding} = S) ->
+at_hand(agent, #{dropped := Dropped, shed_count := Count, sent := Sent} = S) ->
     {message_queue_len, Queue} = process_info(self(), message_queue_len),
     {memory, Memory} = process_info(self(), memory),
-    {reductions(S), Memory, Queue, Dropped, flag(Shedding =/= false)};
+    {reductions(S), Memory, Queue, Dropped, flag(Count > 0), Sent};
 at_hand(Collector, _) ->
     at_hand(Collector).
 
@@ -348,7 +371,7 @@ small(Reason) ->
 
 %% One collector's {Microseconds, Result} out of what was at hand and what its
 %% helpers answered.
-outcome(Collector, AtHand, Answers, Shedding) ->
+outcome(Collector, AtHand, Answers, Passed) ->
     case AtHand of
         #{Collector := {Took, {ok, Value}}} ->
             Helped = [maps:get(J, Answers) || J <- jobs(Collector)],
@@ -359,7 +382,7 @@ outcome(Collector, AtHand, Answers, Shedding) ->
         #{Collector := Failed} ->
             Failed;
         _ ->
-            {0, {error, {shed, Shedding}}}
+            {0, {error, {shed, Passed}}}
     end.
 
 %%% ----------------------------------------------------------------------
@@ -401,30 +424,62 @@ label_text(L) when is_integer(L) -> integer_to_binary(L).
 %%% The agent's own limits
 %%% ----------------------------------------------------------------------
 
-open_window(#{window := {Since, _}} = S) ->
-    case now_ms() of
-        Now when Now - Since >= ?WINDOW_MS ->
-            S#{window := {Now, reductions(S)}, shedding := false};
-        _ ->
-            S
+%% The collectors that may be left out, in this order: the dearest first. The
+%% others cost next to nothing.
+shed_order() ->
+    [allocators, msacc, mnesia, distribution, process].
+
+shed(Count) ->
+    lists:sublist(shed_order(), Count).
+
+%% A collector comes back for each minute that needed at most half of the
+%% limits, so that what is on the border does not come and go.
+open_window(#{window := {Since, _, _, _}, shed_count := Count, sent := Sent} = S) ->
+    case (now_ms() - Since) div ?WINDOW_MS of
+        0 ->
+            S;
+        Minutes ->
+            Calm = lists:all(fun({_, Limit, Used}) -> Used * 2 =< Limit * Minutes end, use(S)),
+            Left =
+                case Calm of
+                    true -> max(0, Count - Minutes);
+                    false -> Count
+                end,
+            shed_to(Left, 0, S#{window := {now_ms(), reductions(S), Sent, Left}})
     end.
 
-%% Past a limit, all but the cheap collectors are left out until the window
-%% ends.
-check_limits(#{shedding := false} = S) ->
-    #{settings := Settings, window := {_, Before}, helper_memory := Helpers} = S,
-    #{max_reductions := MaxReductions, max_memory := MaxMemory} = Settings,
+%% One collector is left out when a limit is passed, and another for each tenth
+%% of the limit on top of it. Memory is not used up by readings: as long as it
+%% is too much, each reading leaves another one out.
+check_limits(#{window := {_, _, _, Before}, shed_count := Count} = S) ->
     {memory, Own} = process_info(self(), memory),
-    case {reductions(S) - Before, Own + Helpers} of
-        {Used, _} when Used > MaxReductions -> shed({reductions, MaxReductions}, Used, S);
-        {_, Used} when Used > MaxMemory -> shed({memory, MaxMemory}, Used, S);
-        _ -> S
-    end;
-check_limits(S) ->
-    S.
+    #{helper_memory := Helpers, settings := #{max_memory := MaxMemory}} = S,
+    Memory = {Count + 1, {memory, MaxMemory}, Own + Helpers},
+    Passed =
+        [
+            {Before + 1 + (Used - Limit) * 10 div Limit, {What, Limit}, Used}
+         || {What, Limit, Used} <- use(S), Used > Limit
+        ] ++ [Memory || Own + Helpers > MaxMemory],
+    case lists:sort(Passed) of
+        [] ->
+            S;
+        Sorted ->
+            {Due, Limit, Used} = lists:last(Sorted),
+            shed_to(max(Count, min(Due, length(shed_order()))), Used, S#{passed := Limit})
+    end.
 
-shed(Limit, Used, S) ->
-    event({shedding, Limit, Used}, S#{shedding := Limit}).
+%% What was used of the limits of a minute since the window began.
+use(#{window := {_, Reductions, SentBefore, _}, sent := Sent, settings := Settings} = S) ->
+    #{max_reductions := MaxReductions, max_bytes := MaxBytes} = Settings,
+    [
+        {reductions, MaxReductions, reductions(S) - Reductions},
+        {bytes, MaxBytes, Sent - SentBefore}
+    ].
+
+shed_to(Count, _, #{shed_count := Count} = S) ->
+    S;
+shed_to(Count, Used, #{passed := Passed} = S) ->
+    event({shedding, shed(Count), Passed, Used}, S#{shed_count := Count}).
 
 reductions(#{helper_reductions := Helpers}) ->
     {reductions, Own} = process_info(self(), reductions),

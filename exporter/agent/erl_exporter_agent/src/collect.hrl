@@ -47,7 +47,11 @@ schema() ->
             ]},
             {process, [], [max_fds, start_time_seconds]}
         ]},
-        {agent, [{agent, [], [reductions, memory_bytes, message_queue_len, dropped, shedding]}]}
+        {agent, [
+            {agent, [], [
+                reductions, memory_bytes, message_queue_len, dropped, shedding, sent_bytes
+            ]}
+        ]}
     ].
 
 %% What is worth knowing of a node once, when the agent starts.
@@ -67,10 +71,6 @@ node_info() ->
         {schedulers, erlang:system_info(schedulers)},
         {perf_counter, erlang:convert_time_unit(1, second, perf_counter)}
     ].
-
-%% Cheap collectors are answered even when the agent is past its own limits.
-is_cheap(Collector) ->
-    lists:member(Collector, [memory, statistics, system_info, agent]).
 
 %%% ----------------------------------------------------------------------
 %%% What is at hand
