@@ -127,7 +127,7 @@ func (h *Host) writeFiles(t testing.TB, o Options) {
 	must(t, err)
 	config := []string{
 		"HostKey /etc/ssh/ssh_host_ed25519_key", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-		"UsePAM no", "UseDNS no", "PidFile none", "MaxStartups 100", "PermitRootLogin no",
+		"UsePAM no", "UseDNS no", "PidFile none", "MaxStartups 100", "LogLevel ERROR", "PermitRootLogin no",
 	}
 	if o.User == "root" {
 		config[len(config)-1] = "PermitRootLogin prohibit-password"
