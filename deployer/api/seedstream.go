@@ -279,13 +279,13 @@ type base64Text struct {
 	err     error
 }
 
-// Read implements [io.Reader].
+// Read implements [io.Reader]. It looks only at what is there already: a slow
+// client must not hold back what can be stored.
 func (t *base64Text) Read(p []byte) (int, error) {
 	n := 0
-	for n < len(p) && t.err == nil {
-		// Only what is there already is looked at: a slow client must not hold
-		// back what can be stored.
-		if n > 0 && t.r.Buffered() == 0 {
+	for n < len(p) && t.err == nil && (n == 0 || t.r.Buffered() > 0) {
+		n += t.plain(p[n:])
+		if n == len(p) || n > 0 && t.r.Buffered() == 0 {
 			break
 		}
 		var c byte
@@ -300,6 +300,23 @@ func (t *base64Text) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return 0, t.err
+}
+
+// plain copies what needs no second look, which is nearly all.
+func (t *base64Text) plain(p []byte) (n int) {
+	if t.padding > 0 {
+		return 0
+	}
+	there, _ := t.r.Peek(min(t.r.Buffered(), len(p)))
+	for _, c := range there {
+		if c == '"' || c == '\\' || c == '=' || isSpace(c) {
+			break
+		}
+		p[n] = c
+		n++
+	}
+	_, _ = t.r.Discard(n) // it is there
+	return n
 }
 
 // check keeps the decoder from seeing what may follow nothing: it stops at the

@@ -69,6 +69,9 @@ func (e *Engine) checkProvider(p fleet.Provider) error {
 	if err := p.Validate(); err != nil {
 		return err
 	}
+	if !e.supports(p) && slices.Contains(fleet.CloudKinds(), p.Kind) {
+		return nil
+	}
 	p.ID = "" // not to be kept: it may not be written in the end
 	_, err := e.provider(p)
 	return err

@@ -299,3 +299,12 @@ func (e *Engine) cancel(tx *store.Tx, n fleet.Node, change func(*store.Task)) (f
 	e.interrupt(task.ID, errCancelled)
 	return tx.Node(n.ID)
 }
+
+// Idle tells whether nothing is being done or waits to be done: no task is
+// left, here or with another engine.
+func (e *Engine) Idle(ctx context.Context) (bool, error) {
+	return view(ctx, e, func(tx *store.Tx) (bool, error) {
+		tasks, err := tx.Tasks()
+		return len(tasks) == 0, err
+	})
+}

@@ -38,6 +38,9 @@ func (w *work) prepareFamily(ctx context.Context) (outcome, error) {
 }
 
 func (w *work) prepareOne(ctx context.Context, record fleet.Provider, wanted bool) error {
+	if !w.e.supports(record) {
+		return nil // nothing can be there
+	}
 	defer w.e.lockPreparing(w.family.ID + record.ID)()
 	var also func(*store.Tx) error
 	var err error

@@ -32,7 +32,7 @@ func (e *Engine) provider(record fleet.Provider) (provider.Provider, error) {
 	}
 	factory, ok := e.opts.Providers[record.Kind]
 	if !ok {
-		return nil, fleet.Errorf(fleet.ErrInvalid, "provider %q: kind %q is not known; known are %q", record.Name, record.Kind, e.kinds())
+		return nil, fleet.Errorf(fleet.ErrInvalid, "provider %q: this program cannot use the kind %q; it can use %q", record.Name, record.Kind, e.kinds())
 	}
 	environment := e.opts.Environment
 	environment.Users = func(ctx context.Context) ([]string, error) { return e.usersOf(ctx, record.ID) }
@@ -58,6 +58,12 @@ func (e *Engine) usersOf(ctx context.Context, providerID string) ([]string, erro
 		}
 	}
 	return users, err
+}
+
+// supports tells whether there is something to use a provider with.
+func (e *Engine) supports(record fleet.Provider) bool {
+	_, ok := e.opts.Providers[record.Kind]
+	return ok
 }
 
 func (e *Engine) kinds() []string {

@@ -237,25 +237,40 @@ func ended(s fleet.Step) bool { return s.Status == fleet.StepDone || s.Status ==
 
 // end writes down how the step ended.
 func (e *Engine) end(ctx context.Context, w *work, out outcome, failure error) (again bool, err error) {
-	elapsed := e.opts.Now().Sub(w.step.StartedAt)
 	var pause *waiting
-	late := !e.opts.Now().Before(w.until())
+	left := w.until().Sub(e.opts.Now())
 	switch {
 	case failure == nil:
+		elapsed := e.opts.Now().Sub(w.step.StartedAt)
 		e.metrics.steps.WithLabelValues(string(w.step.Name)).Observe(elapsed.Seconds())
 		return true, e.update(ctx, w, func(tx *store.Tx) error { return w.succeed(tx, out) })
-	case errors.As(failure, &pause) && !late:
+	case errors.As(failure, &pause) && left > 0:
+		pause.after = min(pause.after, left)
 		return false, e.update(ctx, w, func(tx *store.Tx) error { return w.pause(tx, pause) })
-	case !late && retryable(failure):
-		e.metrics.retries.WithLabelValues(string(w.step.Name)).Inc()
-		return false, e.update(ctx, w, func(tx *store.Tx) error { return w.retry(tx, failure) })
-	}
-	if late {
-		failure = fmt.Errorf("it did not end within %s: %w", e.opts.StepTimeouts[w.step.Name], failure)
+	case errors.As(failure, &pause):
+		failure = w.late(failure)
+	case retryable(failure):
+		after := max(backoff(w.step.Attempts), provider.RetryAfter(failure))
+		if after < left {
+			e.metrics.retries.WithLabelValues(string(w.step.Name)).Inc()
+			return false, e.update(ctx, w, func(tx *store.Tx) error { return w.retry(tx, failure, after) })
+		}
+		failure = w.late(failure)
 	}
 	e.metrics.failures.WithLabelValues(string(w.step.Name)).Inc()
 	e.log.Error("a step failed", "kind", w.task.Kind, "subject", w.task.Subject, "step", w.step.Name, "err", failure)
 	return false, e.update(ctx, w, func(tx *store.Tx) error { return w.fail(tx, failure) })
+}
+
+// late is the failure of a step whose time is over.
+func (w *work) late(failure error) error {
+	if errors.Is(failure, context.DeadlineExceeded) && w.step.Message != "" {
+		failure = fmt.Errorf("%w; before: %s", failure, w.step.Message)
+	}
+	if w.task.Deadline.Equal(w.until()) {
+		return fmt.Errorf("the whole task did not end within %s: %w", w.e.opts.TaskTimeout, failure)
+	}
+	return fmt.Errorf("it did not end within %s: %w", w.e.opts.StepTimeouts[w.step.Name], failure)
 }
 
 // update writes for a task that is still ours, and on what is stored now.
@@ -353,8 +368,7 @@ func backoff(attempts int) time.Duration {
 }
 
 // retry lets the step be tried again later.
-func (w *work) retry(tx *store.Tx, failure error) error {
-	after := max(backoff(w.step.Attempts), provider.RetryAfter(failure))
+func (w *work) retry(tx *store.Tx, failure error, after time.Duration) error {
 	w.step.Status, w.step.Message = fleet.StepPending, failure.Error()
 	w.setStep()
 	w.task.Waiting = false

@@ -11,6 +11,10 @@ import (
 // KindPhysical is the kind of provider whose hosts run already.
 const KindPhysical = "physical"
 
+// CloudKinds are the kinds of clouds that a provider can be written down as,
+// also where the program has nothing to use them with.
+func CloudKinds() []string { return []string{"ec2", "hp", "openstack", "rackspace"} }
+
 // Provider is where machines come from.
 type Provider struct {
 	ID   string `json:"id"`

@@ -75,6 +75,7 @@ func archive(t testing.TB, files ...file) (fleet.Archive, *bytes.Reader) {
 
 // small is a release without Erlang in it: a node is a process that sleeps.
 func small(t testing.TB) (fleet.Archive, *bytes.Reader) {
+	t.Helper()
 	return archive(t,
 		program("small/bin/start", "#!/bin/sh\nnohup sleep 1000 >/dev/null 2>&1 &\necho started\n"),
 		program("small/bin/stop", "#!/bin/sh\nexit 0\n"),

@@ -22,6 +22,9 @@ const (
 	maxTail = 8 << 10
 	// killWait is how long a command may take to end once it was told to.
 	killWait = 2 * time.Second
+	// maxSessionWait is the longest pause between two attempts to open a
+	// session.
+	maxSessionWait = 5 * time.Second
 )
 
 // Command is a command to run on a host.
@@ -96,9 +99,27 @@ func (c *Conn) Run(ctx context.Context, command Command) error {
 	return c.result(ctx, command, err, tail)
 }
 
-// session opens one. The library waits for the host's answer without a limit,
-// so a session that comes after ctx is done is closed when it comes.
+// session opens one. A host counts a session until it has noticed its end, and
+// one may be set to let in fewer than usual: being refused is no reason to give
+// up at once, and nothing has been done yet.
 func (c *Conn) session(ctx context.Context) (*ssh.Session, error) {
+	var refused *ssh.OpenChannelError
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		session, err := c.openSession(ctx)
+		if !errors.As(err, &refused) || wait > maxSessionWait {
+			return session, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, c.lost(ctx, "open a session", context.Cause(ctx))
+		}
+	}
+}
+
+// openSession tries once. The library waits for the host's answer without a
+// limit, so a session that comes after ctx is done is closed when it comes.
+func (c *Conn) openSession(ctx context.Context) (*ssh.Session, error) {
 	type opened struct {
 		session *ssh.Session
 		err     error
@@ -136,7 +157,7 @@ func (*Conn) kill(session *ssh.Session, ended <-chan error) {
 	timer := time.NewTimer(killWait)
 	defer timer.Stop()
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // how it ended is known: it was killed
 	case <-told:
 	case <-timer.C:
 	}
