@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/erlops/erlops/deployer/engine"
 	"github.com/erlops/erlops/deployer/fleet"
@@ -32,6 +33,9 @@ type ExporterOptions struct {
 	// our nodes; empty to send the cookie.
 	CookieRef string
 }
+
+// apiPath is where the exporter has its API.
+const apiPath = "/api/v1"
 
 // open makes the client; nothing is asked yet.
 func (o ExporterOptions) open() (*monitor.Exporter, error) {
@@ -59,7 +63,7 @@ func (o ExporterOptions) open() (*monitor.Exporter, error) {
 	case o.User != "":
 		options = append(options, client.WithBasicAuth(o.User, client.Secret(o.Password)))
 	}
-	c, err := client.NewClientWithResponses(o.URL, options...)
+	c, err := client.NewClientWithResponses(strings.TrimSuffix(o.URL, "/")+apiPath, options...)
 	if err != nil {
 		return nil, fmt.Errorf("exporter: %w", err)
 	}

@@ -53,8 +53,8 @@ var rooms = map[string][]string{
 	"deployer": {
 		"deployer/api", "deployer/engine", "deployer/erlang", "deployer/fleet", "deployer/monitor",
 		"deployer/provider", "deployer/provider/physical", "deployer/release", "deployer/ssh", "deployer/store",
-		// for the hidden node that erlang asks others from
-		"exporter/dist",
+		// for the client that monitor uses, and the hidden node of erlang
+		"exporter/api/client", "exporter/dist",
 	},
 	"deployer/api": {"deployer/api/client", "deployer/fleet", "internal/rest"},
 	// the answers of the API have the shapes of fleet.
