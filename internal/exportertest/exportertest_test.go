@@ -37,6 +37,7 @@ func TestProcess(t *testing.T) {
 	require.Positive(t, used.Heap)
 	require.Greater(t, used.RSS, used.Heap)
 	require.Positive(t, p.CPU())
+	require.Positive(t, p.Wanted())
 	p.Stop()
 	require.Contains(t, p.Log(), "stopped")
 }

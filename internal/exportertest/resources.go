@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,29 @@ func (p *Process) CPU() time.Duration {
 		ticks += n
 	}
 	return time.Duration(ticks) * clockTick
+}
+
+// Wanted is the processor time that the exporter has taken so far, and that it
+// would have taken if others had not had the processor: what tells whether it
+// is busy on a machine that is.
+func (p *Process) Wanted() time.Duration {
+	p.t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.Pid))
+	require.NoError(p.t, err)
+	require.NotEmpty(p.t, files, "a kernel without schedstat")
+	var sum time.Duration
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // a thread that has just ended
+		}
+		for _, field := range strings.Fields(string(b))[:2] { // running, waiting to run
+			ns, err := strconv.ParseInt(field, 10, 64)
+			require.NoError(p.t, err)
+			sum += time.Duration(ns)
+		}
+	}
+	return sum
 }
 
 func residentBytes(t require.TestingT, pid int) int64 {
