@@ -135,8 +135,8 @@ func (c comparison) times(title string, theirs, own *side) table {
 // some of them.
 func (c comparison) report(title string, theirs, own *side) {
 	tab := c.times(title, theirs, own)
-	row := func(what string, a, b float64, print func(float64) string, aim string) {
-		tab.row(what, print(a), print(b), ratio(a, b), aim)
+	row := func(what string, a, b float64, format func(float64) string, aim string) {
+		tab.row(what, format(a), format(b), ratio(a, b), aim)
 	}
 	duration := func(ns float64) string { return micros(time.Duration(ns)) }
 	row("reductions on the node", quantile(theirs.reductions, 0.5), quantile(own.reductions, 0.5), count, c.aims["reductions"])

@@ -10,7 +10,7 @@ import (
 // TestFaults meets each fault once, with timeouts that make that short.
 func TestFaults(t *testing.T) {
 	meetAll(t, pace{
-		timeouts: "{dial: 2s, call: 2s, write: 2s, retry_min: 200ms, retry_max: 1s, lease: 3s, renew: 500ms}",
+		timeouts: "{dial: 2s, write: 2s, retry_min: 200ms, retry_max: 1s, lease: 3s, renew: 500ms}",
 		tickTime: 8, lease: 3 * time.Second, retryMax: time.Second, lasts: 12 * time.Second,
 	})
 }
