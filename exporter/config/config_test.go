@@ -146,6 +146,8 @@ targets:
       - url: https://sd/nodes
         authorization: {credentials: $(PASSWORD)}
     dns_sd_configs: [{names: [_epmd._tcp.example.org]}]
+    consul_sd_configs:
+      - {token: $(PASSWORD), services: [erlang]}
     epmd_sd_configs: [{hosts: [mq1, "mq2:4370"], exclude: [cli.*]}]
     relabel_configs:
       - {source_labels: [__meta_url], target_label: url}
@@ -222,6 +224,7 @@ func TestRedacted(t *testing.T) {
 	requireNoSecrets(t, string(shown))
 	require.Contains(t, string(shown), "cookie: <secret>")
 	require.Contains(t, string(shown), "credentials: <secret>")
+	require.Contains(t, string(shown), "token: <secret>")
 	require.Contains(t, string(shown), "url: postgres://erl:xxxxx@db/erl")
 	require.Contains(t, string(shown), "retry_max: 30s", "defaults are shown")
 	// What is shown is a configuration itself, but for its secrets.
@@ -332,7 +335,10 @@ func FuzzParse(f *testing.F) {
 			require.NotEmpty(t, problems)
 			return
 		}
-		c.Groups()
+		for _, g := range c.Groups() {
+			cookie, err := g.Cookie("a@h", "shop")
+			require.Equal(t, err == nil, cookie != "")
+		}
 		_, err = c.Redacted()
 		require.NoError(t, err)
 	})

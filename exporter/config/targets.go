@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/tls"
+	"fmt"
 	"maps"
 	"os"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // Target is a group of nodes that are found, reached and read in the same way.
-type Target struct {
+type Target struct { //nolint:recvcheck // Format is for values too
 	// Name is unique among the groups.
 	Name string `yaml:"name"`
 	// Node and Address are templates, see discovery.Group.
@@ -46,6 +47,10 @@ type Target struct {
 	// authorities is the content of TLS.CAFile when tls was made.
 	authorities []byte
 }
+
+// Format shows the name alone, under every verb: secrets in the configurations of
+// Prometheus hide in YAML and JSON only.
+func (t Target) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "target %q", t.Name) }
 
 // TargetMetrics are the parts of Metrics that a group may have its own way.
 type TargetMetrics struct {

@@ -28,6 +28,7 @@ package discovery
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/consul"
@@ -134,6 +135,10 @@ type Group struct {
 	// alone. Check uses it; nil approves of all.
 	CheckCookie func(node, ref string) error
 }
+
+// Format shows the name alone, under every verb: secrets in the configurations of
+// Prometheus hide in YAML and JSON only.
+func (g Group) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "group %q", g.Name) }
 
 // Target is a node that may be attached to.
 type Target struct {
