@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Makes what the end-to-end tests need under ${ERLOPS_CACHE:-~/.cache/erlops}:
 #
-#   otp-23, otp-27, otp-29   Debian folders (bullseye, trixie, sid) with that OTP
+#   otp-23, otp-27, otp-29   Debian folders (bullseye, trixie, sid) with that OTP;
+#                            trixie's with RabbitMQ 4 and Elixir too
 #   servers                  a Debian folder (bookworm) with RabbitMQ and ejabberd
 #   prometheus               prometheus and promtool 3 from Debian's unstable
 #
-# Each is made once; a folder without .complete is made anew. The machine itself
+# Each is made once; a folder without .complete is made anew, and one that lacks
+# packages named here gets them. The machine itself
 # gets debootstrap and libfaketime, and no service is started.
 #
 #   setup-e2e.sh [NAME...]   only these
@@ -34,11 +36,15 @@ in_root() {
   ' in_root "$root" "$@"
 }
 
-# folder NAME SUITE PACKAGE...: a minimal Debian of that suite with the packages.
+# folder NAME SUITE PACKAGE...: a minimal Debian of that suite with the packages,
+# which .complete lists.
 folder() {
   local name=$1 suite=$2 root=$cache/$1
   shift 2
-  [ ! -e "$root/.complete" ] || return 0
+  if [ -e "$root/.complete" ]; then
+    [ "$(cat "$root/.complete")" = "$*" ] || extend "$root" "$@"
+    return 0
+  fi
   say "making $root (Debian $suite: about a minute)"
   as_root rm -rf --one-file-system "$root"
   local log=$cache/$name.log
@@ -49,7 +55,28 @@ folder() {
   in_root "$root" apt-get install -y -qq --no-install-recommends "$@" >>"$log" 2>&1 ||
     die "apt-get install $* in $root failed, see $log"
   in_root "$root" apt-get clean
-  as_root touch "$root/etc/hosts" "$root/.complete" # the machine's hosts file is mounted over it
+  as_root touch "$root/etc/hosts" # the machine's hosts file is mounted over it
+  completed "$root" "$@"
+}
+
+# extend ROOT PACKAGE...: adds to a folder what it lacks. Tests may run in it
+# meanwhile.
+extend() {
+  local root=$1
+  shift
+  say "adding packages to $root"
+  {
+    in_root "$root" apt-get update -qq &&
+      in_root "$root" apt-get install -y -qq --no-install-recommends --no-upgrade "$@" &&
+      in_root "$root" apt-get clean
+  } >>"$root.log" 2>&1 || die "apt-get install $* in $root failed, see $root.log"
+  completed "$root" "$@"
+}
+
+completed() {
+  local root=$1
+  shift
+  printf '%s\n' "$*" | as_root tee "$root/.complete" >/dev/null
 }
 
 # prometheus: the binaries need nothing from the suite they come from. The
@@ -78,7 +105,7 @@ prometheus() {
 make_one() {
   case $1 in
     otp-23) folder otp-23 bullseye "${otp_packages[@]}" ;;
-    otp-27) folder otp-27 trixie "${otp_packages[@]}" ;;
+    otp-27) folder otp-27 trixie "${otp_packages[@]}" rabbitmq-server elixir ;;
     otp-29) folder otp-29 sid "${otp_packages[@]}" ;;
     servers) folder servers bookworm "${otp_packages[@]}" rabbitmq-server ejabberd ;;
     prometheus) prometheus ;;

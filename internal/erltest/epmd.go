@@ -2,6 +2,7 @@ package erltest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,8 +30,8 @@ type EPMD struct {
 	proc *proc.Process
 }
 
-// StartEPMD starts an epmd on a free port of the loopback addresses. It ends
-// with the test.
+// StartEPMD starts an epmd on a free port of the loopback addresses, those of
+// IPv6 included where the machine has one. It ends with the test.
 func StartEPMD(t testing.TB) *EPMD {
 	t.Helper()
 	e, err := newEPMD(t.TempDir())
@@ -167,10 +168,23 @@ func FreePort(t testing.TB) int {
 	return port
 }
 
-// loopbackAddresses are 127.0.0.1 and what the machine's short name resolves to
+// checkIPv6 says why there is no ::1 on this machine.
+func checkIPv6() error {
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), "tcp6", "[::1]:0")
+	if err != nil {
+		return errors.New("this machine has no address ::1: " + err.Error())
+	}
+	return l.Close()
+}
+
+// loopbackAddresses are 127.0.0.1, ::1 and what the machine's short name resolves to
 // where that is another loopback address (127.0.1.1 on many Debian machines).
 func loopbackAddresses() []string {
 	all := []string{"127.0.0.1"}
+	if checkIPv6() == nil {
+		all = append(all, "::1")
+	}
 	var r net.Resolver
 	found, _ := r.LookupHost(context.Background(), shortHostname())
 	for _, a := range found {

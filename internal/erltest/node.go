@@ -48,6 +48,8 @@ type Options struct {
 	Host string
 	// EPMD is shared with other nodes; nil starts one for this node alone.
 	EPMD *EPMD
+	// IPv6 starts the node with the distribution on IPv6, named NAME@::1.
+	IPv6 bool
 	// NoEPMD starts the node on a static distribution port, unknown to any
 	// epmd.
 	NoEPMD bool
@@ -84,6 +86,7 @@ type launch struct {
 	argv    func() []string // without the control loop
 	env     []string
 	static  bool          // DistPort is given, not found out
+	wired   bool          // argv has the control loop already
 	limit   time.Duration // for starting
 }
 
@@ -96,6 +99,13 @@ func Start(t testing.TB, o Options) *Node {
 	runtime, err := findOTP(o.OTP)
 	if err != nil {
 		skip(t, "%v", err)
+	}
+	if o.IPv6 {
+		if err := checkIPv6(); err != nil {
+			skip(t, "%v", err)
+		}
+		o.Host, o.LongNames = "::1", true
+		o.Args = append([]string{"-proto_dist", "inet6_tcp"}, o.Args...)
 	}
 	if o.Name == "" {
 		o.Name = fmt.Sprintf("erltest%d_%d", os.Getpid(), serial.Add(1))
@@ -171,8 +181,12 @@ func (n *Node) boot() {
 	if n.epmd != nil {
 		env = append(env, "ERL_EPMD_PORT="+strconv.Itoa(n.epmd.Port))
 	}
+	argv := n.launch.argv()
+	if !n.launch.wired {
+		argv = append(argv, "-eval", controlLoop)
+	}
 	n.proc, err = proc.Start(proc.Command{
-		Argv: n.launch.runtime.wrap(append(n.launch.argv(), "-eval", controlLoop), n.Dir), Env: env, Dir: n.Dir,
+		Argv: n.launch.runtime.wrap(argv, n.Dir), Env: env, Dir: n.Dir,
 		Files: theirs, Log: filepath.Join(n.Dir, "node.log"), SelfGuarded: true,
 	})
 	if err != nil {
@@ -220,7 +234,11 @@ func nameFlag(long bool) string {
 
 // Address is host:port of the node's own distribution listener.
 func (n *Node) Address() string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.DistPort))
+	host := "127.0.0.1"
+	if strings.HasSuffix(n.Name, "@::1") {
+		host = "::1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n.DistPort))
 }
 
 // Eval evaluates an Erlang expression (or several, with commas between them) on

@@ -26,6 +26,9 @@ type ServerOptions struct {
 	Cookie string
 	// EPMD is shared with other nodes; nil starts one for this node alone.
 	EPMD *EPMD
+	// OTP is "" for what Debian 12 has, or "27" for RabbitMQ 4 and Elixir of
+	// Debian trixie.
+	OTP string
 	// Plugins are RabbitMQ's, e.g. "rabbitmq_prometheus".
 	Plugins []string
 	// Config is added to the server's own configuration file.
@@ -41,7 +44,7 @@ type RabbitMQ struct {
 	MetricsURL string
 }
 
-// StartRabbitMQ starts a node of Debian 12's RabbitMQ and returns when the
+// StartRabbitMQ starts a node of Debian's RabbitMQ and returns when the
 // broker is up. It ends with the test, and the test is skipped where
 // `make setup-e2e` has not been run.
 func StartRabbitMQ(t testing.TB, o ServerOptions) *RabbitMQ {
@@ -118,7 +121,11 @@ modules:
 // returns that folder.
 func newServer(t testing.TB, name string, o ServerOptions) (*Node, string) {
 	t.Helper()
-	root, err := cached("servers")
+	folder := "servers"
+	if o.OTP != "" {
+		folder = "otp-" + o.OTP
+	}
+	root, err := cached(folder)
 	if err != nil {
 		skip(t, "%v", err)
 	}
@@ -128,6 +135,30 @@ func newServer(t testing.TB, name string, o ServerOptions) (*Node, string) {
 	n := newNode(t, Options{Name: name, Cookie: o.Cookie, EPMD: o.EPMD})
 	n.launch = launch{runtime: otp{root: root}, limit: serverStartTimeout}
 	return n, root
+}
+
+// StartElixir starts `elixir --sname NAME --no-halt` of Debian trixie and
+// returns when Elixir runs. It ends with the test, and the test is skipped
+// where `make setup-e2e` has not been run.
+func StartElixir(t testing.TB) *Node {
+	t.Helper()
+	n, root := newServer(t, "elixir", ServerOptions{OTP: "27"})
+	if _, err := os.Stat(filepath.Join(root, "usr/bin/elixir")); err != nil {
+		skip(t, "no Elixir in %s; `make setup-e2e` adds it", root)
+	}
+	// The script takes no -eval for the emulator, but a file of arguments.
+	n.write(t, "control.eval", controlLoop)
+	n.write(t, "vm.args", "-noinput -start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none +pc unicode\n"+
+		"-eval \"ok = file:eval('"+filepath.Join(n.Dir, "control.eval")+"')\"\n")
+	n.launch.wired = true
+	n.launch.argv = func() []string {
+		return []string{"elixir", "--sname", n.Name, "--vm-args", filepath.Join(n.Dir, "vm.args"), "--no-halt"}
+	}
+	n.boot()
+	require.Eventually(t, func() bool {
+		return n.Eval(t, "lists:keymember(elixir, 1, application:which_applications())") == "true"
+	}, serverStartTimeout, 50*time.Millisecond)
+	return n
 }
 
 // write puts a file into the node's directory.

@@ -3,6 +3,8 @@ package erltest
 import (
 	"testing"
 	"time"
+
+	"github.com/erlops/erlops/internal/proc"
 )
 
 // nodeState is all that an exporter could leave behind on a node. A flag of
@@ -39,8 +41,13 @@ func (n *Node) Remember(t testing.TB) {
 	n.within(t, 5*time.Second, "nodes(hidden)", "somebody is connected")
 	// Reading the state loads modules too; so it is read once for that.
 	n.Eval(t, "put(state, "+nodeState+"), "+nodeChanges)
-	n.Eval(t, "put(state, "+nodeState+"), ok")
-	if changes := n.Changes(t); changes != unchanged {
+	// What was just done there may have processes that are about to end.
+	var changes string
+	if err := proc.Await(5*time.Second, func() bool {
+		n.Eval(t, "put(state, "+nodeState+"), ok")
+		changes = n.Changes(t)
+		return changes == unchanged
+	}); err != nil {
 		t.Fatalf("the node is not at rest: %s", changes)
 	}
 }
