@@ -113,10 +113,19 @@ func (c *Conn) Err() error {
 	default:
 		return nil
 	}
+	if err := c.reason(); err != nil {
+		return err
+	}
+	return fmt.Errorf("host %s: the connection ended", c.host)
+}
+
+// reason says why the connection ended, or just ends; nil when that is not
+// known.
+func (c *Conn) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
-		return fmt.Errorf("host %s: the connection ended", c.host)
+		return nil
 	}
 	return fmt.Errorf("host %s: the connection ended: %w", c.host, c.err)
 }

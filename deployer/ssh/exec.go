@@ -180,14 +180,13 @@ func (c *Conn) result(ctx context.Context, command Command, err error, output *t
 
 // lost is an error of the connection. It may pass.
 func (c *Conn) lost(ctx context.Context, doing string, err error) error {
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return fmt.Errorf("host %s: %s: %w", c.host, doing, context.Cause(ctx))
-	case c.Err() != nil:
-		return fmt.Errorf("%s: %w", doing, c.Err())
-	default:
-		return fmt.Errorf("host %s: %s: %w", c.host, doing, err)
 	}
+	if reason := c.reason(); reason != nil {
+		return fmt.Errorf("%s: %w", doing, reason)
+	}
+	return fmt.Errorf("host %s: %s: %w", c.host, doing, err)
 }
 
 // sink writes to a writer and to the tail until it is closed. Both streams of a

@@ -164,8 +164,8 @@ func parseJump(s string) (jump, error) {
 	}
 	j.host = strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
 	if host, port, err := net.SplitHostPort(rest); err == nil && net.ParseIP(rest) == nil {
-		if j.port, err = parsePort(port); err != nil {
-			return jump{}, fmt.Errorf("jump host %q: %w", s, err)
+		if j.port, err = parsePort(port); err != nil || port == "" {
+			return jump{}, fmt.Errorf("jump host %q: %q is not a port", s, port)
 		}
 		j.host = host
 	}

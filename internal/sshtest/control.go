@@ -32,7 +32,7 @@ func (h *Host) Home(path string) string {
 func (h *Host) Command(t testing.TB, argv ...string) *exec.Cmd {
 	t.Helper()
 	enter := []string{"--target", strconv.Itoa(h.pid), "--mount", "--pid", "--uts", "--ipc", "--net", "chroot", filepath.Join(h.dir, "disk", "root")}
-	cmd := exec.CommandContext(t.Context(), "nsenter", append(enter, argv...)...) //nolint:gosec // a test's own command
+	cmd := exec.CommandContext(t.Context(), "nsenter", append(enter, argv...)...)
 	cmd.Env = environment()
 	return cmd
 }

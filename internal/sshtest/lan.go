@@ -94,8 +94,8 @@ func (l *lan) connect() error {
 	}
 	var err error
 	for range 20 {
-		l.prefix = fmt.Sprintf("10.%d.%d", 64+rand.IntN(128), rand.IntN(256)) //nolint:gosec // nothing to guess
-		l.cable = "et" + strconv.FormatUint(uint64(rand.Uint32()), 16)        //nolint:gosec // nothing to guess
+		l.prefix = fmt.Sprintf("10.%d.%d", 64+rand.IntN(128), rand.IntN(256))
+		l.cable = "et" + strconv.FormatUint(uint64(rand.Uint32()), 16)
 		if used, _ := run("ip", "-o", "route", "show", "to", "match", l.prefix+".1"); strings.Contains(used, "10.") {
 			continue
 		}
@@ -131,7 +131,7 @@ func outcome(argv ...string) error {
 }
 
 func run(argv ...string) (string, error) {
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput() //nolint:gosec,noctx // ip and nsenter end by themselves
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput() //nolint:noctx // ip and nsenter end by themselves
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
 	}

@@ -170,7 +170,7 @@ func (h *Host) KnownHost() string { return h.Address + " " + h.HostKey }
 func (h *Host) awaitSSH(t testing.TB, open bool) {
 	t.Helper()
 	err := proc.Await(20*time.Second, func() bool {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort(h.Address, "22"), time.Second) //nolint:noctx // has its timeout
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(h.Address, "22"), time.Second)
 		if err == nil {
 			conn.Close()
 		}
