@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,14 +122,39 @@ func recipe(t *testing.T, file, group string) (*config.Config, discovery.Group) 
 	return nil, discovery.Group{}
 }
 
+// logs collects what is logged. It may be written to after its test has ended:
+// the client of Kubernetes keeps the first logger that it gets.
+type logs struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // watch runs a group and returns its sets of targets.
 func watch(t *testing.T, g discovery.Group) <-chan []discovery.Target {
 	t.Helper()
+	log := &logs{}
 	m, err := discovery.New(discovery.Options{
-		Groups: []discovery.Group{g}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Groups: []discovery.Group{g}, Logger: slog.New(slog.NewTextHandler(log, nil)),
 		Registerer: prometheus.NewRegistry(), Debounce: 20 * time.Millisecond,
 	})
 	require.NoError(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(log)
+		}
+	})
 	done := make(chan error, 1)
 	ctx := t.Context()
 	go func() { done <- m.Run(ctx) }()
