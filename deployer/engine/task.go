@@ -243,6 +243,9 @@ func (e *Engine) end(ctx context.Context, w *work, out outcome, failure error) (
 	case failure == nil:
 		elapsed := e.opts.Now().Sub(w.step.StartedAt)
 		e.metrics.steps.WithLabelValues(string(w.step.Name)).Observe(elapsed.Seconds())
+		if changesMembership(w.step.Name) {
+			defer e.poke() // others may have been waiting for it
+		}
 		return true, e.update(ctx, w, func(tx *store.Tx) error { return w.succeed(tx, out) })
 	case errors.As(failure, &pause) && left > 0:
 		pause.after = min(pause.after, left)

@@ -151,10 +151,10 @@ func (s *Store) Update(ctx context.Context, f func(*Tx) error) error {
 
 // View runs f in a transaction that sees one state of the database.
 func (s *Store) View(ctx context.Context, f func(*Tx) error) error {
+	o := &sql.TxOptions{ReadOnly: true}
 	// SQLite's driver has no levels of isolation: it always gives a snapshot.
-	var o *sql.TxOptions
 	if s.location.server != nil {
-		o = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+		o.Isolation = sql.LevelRepeatableRead
 	}
 	return s.run(ctx, s.read, o, f)
 }
