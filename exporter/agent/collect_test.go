@@ -334,12 +334,51 @@ func TestCollectorFails(t *testing.T) {
 	}, 5*time.Second, 20*time.Millisecond, "the helper that hangs outlives the agent")
 }
 
+// TestShedding: collectors are left out in the order of snapshot.ShedOrder, by
+// the agent, or by the session when it is asked to.
+func TestShedding(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	a := exporter(t, "erl_exporter@localhost", agent.Options{})
+	shed := func(all *snapshot.Snapshot) []string {
+		var names []string
+		for _, c := range all.Collectors {
+			if c.Shed {
+				require.NotEmpty(t, c.Err)
+				names = append(names, c.Name)
+			}
+		}
+		return names
+	}
+	all := snapshot.ShedOrder()
+	// A reading that passes the limit by so many tenths is followed by one
+	// without so many collectors.
+	s := attach(t, a, n, agent.Settings{})
+	size := int64(read(t, s).Bytes)
+	require.NoError(t, s.Detach(deadline(t)))
+	for count := range len(all) + 1 {
+		limit := size * 10 / (10 + int64(count))
+		limit += limit / 20 // so that it is not on the border
+		s := attach(t, a, n, agent.Settings{Limits: agent.Limits{Bytes: limit}})
+		require.Empty(t, shed(read(t, s)))
+		require.ElementsMatch(t, all[:count], shed(read(t, s)), "%d of %d", limit, size)
+		require.NoError(t, s.Detach(deadline(t)))
+	}
+
+	s = attach(t, a, n, agent.Settings{Collectors: map[string]bool{snapshot.MSAcc: false}})
+	less, err := s.Snapshot(deadline(t), snapshot.Request{Without: all, Reason: "too dear"})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{snapshot.Allocators, snapshot.Mnesia, snapshot.Distribution, snapshot.OSProcess}, shed(less))
+	require.Equal(t, "too dear", collector(t, less, snapshot.Mnesia).Err)
+	require.NoError(t, s.Detach(deadline(t)))
+}
+
 // TestLimits: past its own limit the agent answers what is cheap, and says so.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{})
 	for name, limits := range map[string]agent.Limits{
-		"reductions": {Reductions: 100}, "memory": {Memory: 100},
+		"reductions": {Reductions: 100}, "memory": {Memory: 100}, "bytes": {Bytes: 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{Limits: limits})

@@ -182,10 +182,9 @@ func (s *Session) collectors(r snapshot.Request) (asked []string, refused []snap
 	if len(wanted) == 0 {
 		for _, c := range s.schema {
 			if s.enabled(c.name) {
-				asked = append(asked, c.name)
+				wanted = append(wanted, c.name)
 			}
 		}
-		return asked, nil
 	}
 	for i, name := range wanted {
 		_, known := s.schema.collector(name)
@@ -195,6 +194,8 @@ func (s *Session) collectors(r snapshot.Request) (asked []string, refused []snap
 			refused = append(refused, snapshot.Collector{Name: name, Err: fmt.Sprintf("there is no collector %q", name)})
 		case !s.enabled(name):
 			refused = append(refused, snapshot.Collector{Name: name, Missing: "switched off for this node"})
+		case slices.Contains(r.Without, name):
+			refused = append(refused, snapshot.Collector{Name: name, Err: r.Reason, Shed: true})
 		default:
 			asked = append(asked, name)
 		}

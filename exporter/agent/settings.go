@@ -70,7 +70,7 @@ type Limits struct {
 	Deadline time.Duration
 }
 
-func (l Limits) withDefaults() Limits {
+func (l Limits) WithDefaults() Limits {
 	if l.Reductions <= 0 {
 		l.Reductions = 3_000_000
 	}
@@ -120,7 +120,7 @@ func (s Settings) on(collector string) bool {
 
 // term is Settings as erl_exporter_agent:start/1 takes them.
 func (s Settings) term() etf.Term {
-	l := s.Limits.withDefaults()
+	l := s.Limits.WithDefaults()
 	return etf.Tuple{
 		l.Deadline.Milliseconds(), s.AllocatorsPerInstance, etf.Atom(s.msacc()), l.Reductions, l.Memory, l.Bytes,
 	}

@@ -40,6 +40,8 @@ type actor struct {
 	name   string
 	id     string
 	logger *slog.Logger
+	// governor goes on over all sessions.
+	governor *governor
 	// after is closed when an earlier actor of the same name has detached; nil
 	// when there is none.
 	after <-chan struct{}
@@ -82,6 +84,7 @@ func newActor(ctx context.Context, env *environment, id string, s spec, after <-
 		env: env, name: name, id: id, logger: env.logger.With("node", name),
 		after: after, done: make(chan struct{}), changed: make(chan struct{}), spec: s,
 	}
+	a.governor = &governor{logger: a.logger, now: env.now}
 	a.ctx, a.cancel = context.WithCancel(ctx)
 	a.turn, a.endTurn = context.WithCancel(a.ctx)
 	a.state, a.since = Pending, env.now()

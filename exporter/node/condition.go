@@ -65,7 +65,8 @@ func (a *actor) up(s Session) {
 	defer a.mu.Unlock()
 	a.attached++
 	a.info, a.session = &info, s
-	a.reader = &reader{session: s, maxAge: a.env.readingAge, now: a.env.now}
+	a.governor.start(a.spec.target.Settings.Limits)
+	a.reader = &reader{session: s, governor: a.governor, maxAge: a.env.readingAge, now: a.env.now}
 	a.family = familyOf(a.name, a.spec.labels, a.spec.family, a.info)
 	a.set(Up, "")
 }

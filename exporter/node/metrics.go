@@ -18,6 +18,12 @@ var (
 		"Nodes that discovery found or that were registered, by family; empty as long as it is not known.", []string{"family"}, nil)
 	reconnectsDesc = prometheus.NewDesc("erlang_exporter_node_reconnects_total",
 		"Times that the node was attached again since the exporter knows it.", []string{"node"}, nil)
+	sheddingDesc = prometheus.NewDesc("erlang_exporter_governor_shedding",
+		"Collectors that are left out now because the node has cost more than its budget.", []string{"node"}, nil)
+	shedDesc = prometheus.NewDesc("erlang_exporter_governor_shed_total",
+		"Times that a collector began to be left out because the node had cost more than its budget.", []string{"node"}, nil)
+	budgetDesc = prometheus.NewDesc("erlang_exporter_governor_budget_used_ratio",
+		"Part of the node's budget of a minute that readings have used in the present one.", []string{"node", "resource"}, nil)
 )
 
 // metrics are what is counted as it happens; the rest is read from the fleet
@@ -53,7 +59,7 @@ func newMetrics() *metrics {
 type collector struct{ *Fleet }
 
 func (f collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{nodesDesc, familiesDesc, reconnectsDesc} {
+	for _, d := range []*prometheus.Desc{nodesDesc, familiesDesc, reconnectsDesc, sheddingDesc, shedDesc, budgetDesc} {
 		ch <- d
 	}
 	f.env.metrics.each(func(c prometheus.Collector) { c.Describe(ch) })
@@ -71,6 +77,7 @@ func (f collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		families[c.family]++
 		ch <- prometheus.MustNewConstMetric(reconnectsDesc, prometheus.CounterValue, float64(c.reconnects()), a.name)
+		a.governor.collect(ch, a.name)
 	}
 	for _, s := range States() {
 		ch <- prometheus.MustNewConstMetric(nodesDesc, prometheus.GaugeValue, float64(states[s]), string(s))

@@ -18,9 +18,10 @@ const defaultReadingAge = time.Second
 // just read, or is being read, share it; so a node answers one question at a
 // time and request, however many ask.
 type reader struct {
-	session Session
-	maxAge  time.Duration
-	now     func() time.Time
+	session  Session
+	governor *governor
+	maxAge   time.Duration
+	now      func() time.Time
 
 	mu      sync.Mutex
 	recent  []reading
@@ -108,7 +109,10 @@ func (r *reader) board(ctx context.Context, req snapshot.Request) *flight {
 
 func (r *reader) fly(ctx context.Context, f *flight) {
 	defer f.cancel()
-	f.result, f.err = r.session.Snapshot(ctx, f.request)
+	f.result, f.err = r.session.Snapshot(ctx, r.governor.admit(f.request))
+	if f.err == nil {
+		r.governor.charge(f.result.Bytes, r.session.Cost().Reductions)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f.err == nil {

@@ -121,7 +121,9 @@ type session struct {
 	detached bool
 	givenUp  bool // Detach was given no more time
 	asked    []snapshot.Request
-	answer   func(context.Context, snapshot.Request) (*snapshot.Snapshot, error)
+	// reductions is what readings cost, beyond 7 of the attachment.
+	reductions uint64
+	answer     func(context.Context, snapshot.Request) (*snapshot.Snapshot, error)
 }
 
 func (s *session) Snapshot(ctx context.Context, r snapshot.Request) (*snapshot.Snapshot, error) {
@@ -144,7 +146,12 @@ func (s *session) Snapshot(ctx context.Context, r snapshot.Request) (*snapshot.S
 }
 
 func (s *session) Info() agent.NodeInfo { return s.info }
-func (s *session) Cost() agent.Cost     { return agent.Cost{Reductions: 7} }
+
+func (s *session) Cost() agent.Cost {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return agent.Cost{Reductions: 7 + s.reductions}
+}
 
 func (s *session) Done() <-chan struct{} { return s.done }
 

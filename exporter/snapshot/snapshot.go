@@ -23,10 +23,21 @@ const (
 	Agent        = "agent"
 )
 
+// ShedOrder are the collectors that are left out, in this order, when a node
+// costs more than its budget: the dearest first. The others cost next to
+// nothing and are always read.
+func ShedOrder() []string {
+	return []string{Allocators, MSAcc, Mnesia, Distribution, OSProcess}
+}
+
 // Request says which collectors to read. A nil or empty list means all that
 // are switched on for the node.
 type Request struct {
 	Collectors []string
+	// Without are left out to keep the node within its budget, and Reason says
+	// so in words.
+	Without []string
+	Reason  string
 }
 
 // Snapshot is one reading of one node. It is immutable once handed out and may
