@@ -54,8 +54,9 @@ func pageNode(s node.Status) metrics.Node {
 func shownSettings(s node.Status) map[string]string {
 	shown := map[string]string{
 		"targets": s.Group, "source": s.Source, "address": s.Address, "epmd": s.EPMD,
-		"tls":           strconv.FormatBool(s.TLS),
-		"metrics.msacc": s.Settings.MSAcc, "metrics.allocators": string(config.AllocatorsSummed),
+		"tls":             strconv.FormatBool(s.TLS),
+		"agent.injection": s.Settings.Injection,
+		"metrics.msacc":   s.Settings.MSAcc, "metrics.allocators": string(config.AllocatorsSummed),
 	}
 	if s.Settings.AllocatorsPerInstance {
 		shown["metrics.allocators"] = string(config.AllocatorsPerInstance)

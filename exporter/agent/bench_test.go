@@ -56,7 +56,7 @@ func measure(t testing.TB, n *erltest.Node, s *agent.Session, collectors []strin
 }
 
 // unlimited lets a benchmark ask as often as it likes.
-var unlimited = agent.Limits{Reductions: 1 << 50}
+var unlimited = agent.Limits{Reductions: 1 << 50, Bytes: 1 << 50}
 
 // BenchmarkSnapshot reads a plain node over and over.
 func BenchmarkSnapshot(b *testing.B) {
@@ -70,6 +70,29 @@ func BenchmarkSnapshot(b *testing.B) {
 			s := attach(b, exporter(b, "erl_exporter@localhost", agent.Options{}), n, settings)
 			b.ResetTimer()
 			report(b, measure(b, n, s, likePrometheusErl, b.N))
+		})
+	}
+}
+
+// BenchmarkWithoutAgent reads by plain calls what can be read so, and for
+// comparison the same by an agent. Reductions are all of the node's.
+func BenchmarkWithoutAgent(b *testing.B) {
+	request := snapshot.Request{Collectors: []string{snapshot.Memory, snapshot.Statistics, snapshot.SystemInfo}}
+	for _, injection := range []string{agent.InjectionNever, agent.InjectionAuto} {
+		b.Run(injection, func(b *testing.B) {
+			n := erltest.Start(b, erltest.Options{})
+			s := attach(b, exporter(b, "erl_exporter@localhost", agent.Options{}), n,
+				agent.Settings{Injection: injection, Limits: unlimited})
+			before := numbers(b, n, "element(1, statistics(reductions))")[0]
+			var bytes int
+			b.ResetTimer()
+			for range b.N {
+				all, err := s.Snapshot(b.Context(), request)
+				require.NoError(b, err)
+				bytes += all.Bytes
+			}
+			b.ReportMetric((numbers(b, n, "element(1, statistics(reductions))")[0]-before)/float64(b.N), "reductions/op")
+			b.ReportMetric(float64(bytes)/float64(b.N), "bytes/op")
 		})
 	}
 }

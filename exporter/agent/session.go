@@ -42,6 +42,7 @@ type Session struct {
 	plain     *plain   // reads a node without an agent; nil where one runs
 
 	stopRenewing chan struct{}
+	asking       chan struct{} // holds one while a question is numbered and sent
 
 	left     chan struct{} // closed when the agent has gone, or cannot be heard
 	done     chan struct{}
@@ -96,6 +97,7 @@ func newSession(conn *dist.Conn, pid etf.Pid, down etf.Ref, h hello, settings Se
 		log:          o.Logger.With("node", conn.Node()),
 		decoder:      newDecoder(h),
 		stopRenewing: make(chan struct{}),
+		asking:       make(chan struct{}, 1),
 		left:         make(chan struct{}),
 		done:         make(chan struct{}),
 		unanswered:   make(map[int64]*question),
@@ -140,12 +142,7 @@ func (s *Session) Snapshot(ctx context.Context, r snapshot.Request) (*snapshot.S
 		return s.readPlain(ctx, asked, refused)
 	}
 	q := &question{collectors: asked, asked: time.Now(), answer: make(chan answer, 1)}
-	seq, err := s.enter(q)
-	if err != nil {
-		return nil, err
-	}
-	request := etf.Tuple{s.conn.Self(), etf.Atom("snapshot"), seq, atoms(asked)}
-	if err := s.conn.Send(ctx, s.pid, request); err != nil {
+	if err := s.ask(ctx, q); err != nil {
 		return nil, err
 	}
 	select {
@@ -159,6 +156,24 @@ func (s *Session) Snapshot(ctx context.Context, r snapshot.Request) (*snapshot.S
 	case <-s.done:
 		return nil, s.failure
 	}
+}
+
+// ask sends a question. Questions are sent in the order of their numbers, for
+// an answer tells that those before it are lost.
+func (s *Session) ask(ctx context.Context, q *question) error {
+	select {
+	case s.asking <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("agent: no reading of %q: %w", s.conn.Node(), ctx.Err())
+	case <-s.done:
+		return s.failure
+	}
+	defer func() { <-s.asking }()
+	seq, err := s.enter(q)
+	if err != nil {
+		return err
+	}
+	return s.conn.Send(ctx, s.pid, etf.Tuple{s.conn.Self(), etf.Atom("snapshot"), seq, atoms(q.collectors)})
 }
 
 // readPlain is Snapshot without an agent. The session ends when another

@@ -70,6 +70,7 @@ type Limits struct {
 	Deadline time.Duration
 }
 
+// WithDefaults gives the limits with the default for what is zero.
 func (l Limits) WithDefaults() Limits {
 	if l.Reductions <= 0 {
 		l.Reductions = 3_000_000

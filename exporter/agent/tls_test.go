@@ -103,7 +103,7 @@ type wire struct {
 
 func tap(t testing.TB, n *erltest.Node) *wire {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends with the test
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	w := &wire{address: l.Addr().String()}
 	var relays sync.WaitGroup
@@ -113,7 +113,7 @@ func tap(t testing.TB, n *erltest.Node) *wire {
 			if err != nil {
 				return
 			}
-			theirs, err := net.Dial("tcp", n.Address()) //nolint:noctx // ends with the test
+			theirs, err := net.Dial("tcp", n.Address())
 			if err != nil {
 				ours.Close()
 				continue

@@ -3,8 +3,9 @@ package snapshot_test
 import (
 	"testing"
 
-	"github.com/erlops/erlops/exporter/snapshot"
 	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/exporter/snapshot"
 )
 
 func TestTableValue(t *testing.T) {

@@ -142,7 +142,8 @@ func attacher(t *testing.T) *agent.Attacher {
 // and ends both.
 func serve(t *testing.T, a *agent.Attacher, n *erltest.Node, s agent.Settings, names metrics.Names) (address string, end func()) {
 	t.Helper()
-	s.Limits.Reductions = 1 << 50 // measurements ask more often than anybody should
+	// Measurements ask more often than anybody should.
+	s.Limits.Reductions, s.Limits.Bytes = 1<<50, 1<<50
 	session, err := a.Attach(t.Context(), agent.Target{Node: n.Name, Cookie: n.Cookie, EPMD: n.EPMD, Settings: s})
 	require.NoError(t, err)
 	h, err := metrics.New(metrics.Options{
