@@ -70,6 +70,38 @@ func TestReleased(t *testing.T) {
 	}
 }
 
+// makeBoot makes the boot script of a release that includes the application.
+const makeBoot = `
+	[Dir, Ebin] = init:get_plain_arguments(),
+	application:load(erl_exporter_agent),
+	Version = fun(A) -> application:load(A), {ok, V} = application:get_key(A, vsn), {A, V} end,
+	Release = {release, {"shop", "1.0"}, {erts, erlang:system_info(version)},
+		[Version(A) || A <- [kernel, stdlib, erl_exporter_agent]]},
+	ok = file:write_file(filename:join(Dir, "shop.rel"), io_lib:format("~p.~n", [Release])),
+	{ok, systools_make, []} = systools:make_script("shop", [local, silent, no_warn_sasl, {path, [Dir, Ebin]}, {outdir, Dir}]),
+	halt().`
+
+// TestRelease boots a release that includes the application, in embedded mode,
+// where nothing is loaded later.
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	ebin, dir := buildApplication(t), t.TempDir()
+	command := exec.CommandContext(t.Context(), "erl", "-noinput", "-pa", ebin, "-eval", makeBoot, "-extra", dir, ebin)
+	command.Dir = dir
+	said, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	n := erltest.Start(t, erltest.Options{Args: []string{"-boot", filepath.Join(dir, "shop"), "-mode", "embedded"}})
+	remember(t, n)
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
+	require.Equal(t, agent.AgentReleased, s.Info().Agent)
+	require.Equal(t, "shop", s.Info().ScriptName)
+	for _, c := range read(t, s).Collectors {
+		require.Empty(t, c.Err, c.Name)
+	}
+	require.NoError(t, s.Detach(deadline(t)))
+	n.RequireAsBefore(t, 5*time.Second)
+}
+
 // TestReleasedLimits: the node's own configuration has the last word.
 func TestReleasedLimits(t *testing.T) {
 	t.Parallel()

@@ -123,6 +123,26 @@ func TestPlainNode(t *testing.T) {
 	}
 }
 
+// TestWithoutAgent: the page of a node that takes no agent says what is not on
+// it, and why.
+func TestWithoutAgent(t *testing.T) {
+	t.Parallel()
+	node := erltest.Start(t, erltest.Options{})
+	session := attach(t, node, agent.Settings{Injection: agent.InjectionNever})
+	w := get(newHandler(t, metrics.Options{Fleet: attached(node, session)}).Probe(), "/probe?target="+node.Name)
+	require.Equal(t, http.StatusOK, w.Code)
+	body := w.Body.String()
+	require.Contains(t, body, "\nerlang_up 1\n")
+	for _, prefix := range []string{"erlang_vm_memory_", "erlang_vm_statistics_"} {
+		requireFamilies(t, body, prefix)
+	}
+	for _, c := range []string{"allocators", "msacc", "distribution", "mnesia", "process", "agent"} {
+		require.Contains(t, body, `erlang_exporter_scrape_missing{collector="`+c+
+			`",reason="the agent may not be injected into this node and its release has no application erl_exporter_agent"} 1`)
+	}
+	require.NotContains(t, body, "erlang_vm_allocators{")
+}
+
 // extraStates are those that only VMs built for it tell apart.
 var extraStates = []string{"alloc", "bif", "busy_wait", "ets", "gc_full", "nif", "send", "timers"}
 
