@@ -445,7 +445,7 @@ func (f fakeMonitor) Watch(ctx context.Context, tell func(engine.MonitorState), 
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Second):
+		case <-time.After(2 * time.Second):
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/erlops/erlops/deployer/fleet"
 	"github.com/erlops/erlops/deployer/store"
+	"github.com/erlops/erlops/internal/pgtest"
 )
 
 // clock is a time that only moves when it is told to.
@@ -43,16 +44,15 @@ func open(t *testing.T, o store.Options) *store.Store {
 // stores are the places in which everything is tested.
 func stores(t *testing.T, f func(t *testing.T, s *store.Store, c *clock)) {
 	t.Helper()
-	for name, url := range map[string]string{"memory": ":memory:", "file": "", "postgres": os.Getenv("ERL_DEPLOY_TEST_POSTGRES")} {
+	for name, url := range map[string]func(*testing.T) string{
+		"memory":   func(*testing.T) string { return ":memory:" },
+		"file":     func(t *testing.T) string { t.Helper(); return filepath.Join(t.TempDir(), "erl.db") },
+		"postgres": pgtest.New,
+	} {
 		t.Run(name, func(t *testing.T) {
-			if url == "" && name == "postgres" {
-				t.Skip("ERL_DEPLOY_TEST_POSTGRES names no database")
-			}
-			if url == "" {
-				url = filepath.Join(t.TempDir(), "erl.db")
-			}
+			t.Parallel()
 			c := newClock()
-			f(t, open(t, store.Options{URL: url, Key: newKey(t), Now: c.Now}), c)
+			f(t, open(t, store.Options{URL: url(t), Key: newKey(t), Now: c.Now}), c)
 		})
 	}
 }

@@ -73,6 +73,7 @@ var rooms = map[string][]string{
 	"deployer/store":             {"deployer/fleet"},
 
 	"internal/arch":         {},
+	"internal/pgtest":       {},
 	"internal/bench":        {},
 	"internal/demo":         {"internal/proc"},
 	"internal/erltest":      {"internal/proc"},
@@ -93,7 +94,7 @@ var owners = map[string][]string{
 	"filippo.io/age":                             {"deployer/store", "exporter/config", "exporter/store"},
 	"github.com/ergo-services/ergo":              {"exporter/dist"},
 	"github.com/getkin/kin-openapi":              {"exporter/api", "internal/rest"},
-	"github.com/jackc/pgx/v5":                    {"deployer/store", "exporter/store"},
+	"github.com/jackc/pgx/v5":                    {"deployer/store", "exporter/store", "internal/pgtest"},
 	"github.com/kevinburke/ssh_config":           {"deployer/ssh"},
 	"github.com/pkg/sftp":                        {"deployer/ssh"},
 	"github.com/pressly/goose/v3":                {"deployer/store", "exporter/store"},

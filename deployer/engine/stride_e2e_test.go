@@ -1,0 +1,5 @@
+//go:build e2e
+
+package engine_test
+
+const stride = 1
