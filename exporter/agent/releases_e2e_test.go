@@ -22,9 +22,11 @@ func TestReleases(t *testing.T) {
 		t.Run("OTP "+release, func(t *testing.T) {
 			t.Parallel()
 			epmd := erltest.StartEPMD(t)
-			n := erltest.Start(t, erltest.Options{OTP: release, EPMD: epmd})
+			// Without: global keeps a process for some seconds after a node came.
+			alone := []string{"-connect_all", "false"}
+			n := erltest.Start(t, erltest.Options{OTP: release, EPMD: epmd, Args: alone})
 			n.Eval(t, "ok = mnesia:start()")
-			peer := erltest.Start(t, erltest.Options{OTP: release, EPMD: epmd, Cookie: n.Cookie})
+			peer := erltest.Start(t, erltest.Options{OTP: release, EPMD: epmd, Cookie: n.Cookie, Args: alone})
 			require.Equal(t, "pong", n.Eval(t, "net_adm:ping('"+peer.Name+"')"))
 			remember(t, n)
 			s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n,
