@@ -92,7 +92,7 @@ func TestErlangCluster(t *testing.T) {
 	remove(t, on[1], nodes[1])
 	remove(t, on[2], nodes[2])
 	for machine, files := range before {
-		require.Empty(t, machine.Processes(t))
+		awaitProcesses(t, machine)
 		require.Equal(t, files, machine.Files(t))
 	}
 }

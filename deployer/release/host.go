@@ -18,7 +18,7 @@ import (
 var scripts embed.FS
 
 const (
-	// mark is printed by a script before anything else, so that what a user's
+	// mark is printed by a script before anything else to standard output, so that what a user's
 	// profile prints is told apart.
 	mark = "\x1eerl-deploy\x1e\n"
 	// The statuses with which scripts say whether trying again is of use.
@@ -95,27 +95,24 @@ func explain(host, script string, err error) error {
 	if !errors.As(err, &failed) {
 		return err
 	}
-	said := strings.TrimSpace(strings.TrimPrefix(afterMark(failed.Output), "erl-deploy: "))
+	said := strings.TrimSpace(strings.ReplaceAll(failed.Output, mark, ""))
 	switch {
 	case failed.ExitStatus == statusLater:
-		return fmt.Errorf("host %s: %s", host, said)
+		return fmt.Errorf("host %s: %s", host, message(said))
 	case failed.ExitStatus == statusNever:
-		return fleet.Permanent(fmt.Errorf("host %s: %s", host, said))
+		return fleet.Permanent(fmt.Errorf("host %s: %s", host, message(said)))
 	case strings.Contains(said, "No space left on device"), strings.Contains(said, "Disk quota exceeded"):
-		return fleet.Permanent(fmt.Errorf("host %s: the disk is full: %s", host, lastLine(said)))
+		return fleet.Permanent(fmt.Errorf("host %s: the disk is full", host))
 	}
 	return &fleet.CommandError{Command: strings.TrimSuffix(script, ".sh"), ExitStatus: failed.ExitStatus, Output: said, Err: failed.Err}
 }
 
-func afterMark(s string) string {
-	if _, after, found := strings.Cut(s, mark); found {
-		return after
-	}
-	return s
-}
-
-func lastLine(s string) string {
-	return s[strings.LastIndexByte(s, '\n')+1:]
+// message is what a script gave as its reason. Standard output may come before
+// or behind it, so it has a mark of its own.
+func message(said string) string {
+	_, after, _ := strings.Cut(said, "\x1e")
+	line, _, _ := strings.Cut(after, "\n")
+	return line
 }
 
 // Facts asks the host what it is.

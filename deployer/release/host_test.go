@@ -6,11 +6,13 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/erlops/erlops/deployer/engine"
@@ -59,7 +61,8 @@ func program(name, text string) file {
 func archive(t testing.TB, files ...file) (fleet.Archive, *bytes.Reader) {
 	t.Helper()
 	var b bytes.Buffer
-	zipped := gzip.NewWriter(&b)
+	zipped, err := gzip.NewWriterLevel(&b, gzip.HuffmanOnly)
+	require.NoError(t, err)
 	w := tar.NewWriter(zipped)
 	for _, f := range files {
 		f.Size = int64(len(f.text))
@@ -132,7 +135,7 @@ func TestLifeOfANode(t *testing.T) {
 	again, err := h.Run(t.Context(), i, start)
 	require.NoError(t, err)
 	require.Equal(t, fleet.Output{Text: "started\n", Repeated: true}, again)
-	require.Equal(t, []string{"sleep 1000"}, machine.Processes(t))
+	awaitProcesses(t, machine, "sleep 1000")
 	running, err := h.Running(t.Context(), i)
 	require.NoError(t, err)
 	require.True(t, running)
@@ -147,5 +150,21 @@ func TestLifeOfANode(t *testing.T) {
 		require.NoError(t, h.Clean(t.Context(), i))
 	}
 	require.Equal(t, before, machine.Files(t))
-	require.Empty(t, machine.Processes(t))
+	awaitProcesses(t, machine)
+}
+
+// noise is text that does not get smaller.
+func noise(size int) string {
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
+	return string(b)
+}
+
+// awaitProcesses waits until the user has just these: what watched a command
+// takes a moment to end after it.
+func awaitProcesses(t *testing.T, machine *sshtest.Host, want ...string) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		require.ElementsMatch(c, want, machine.Processes(t))
+	}, 10*time.Second, 20*time.Millisecond)
 }

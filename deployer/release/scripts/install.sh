@@ -10,7 +10,12 @@ if [ ! -d "$release" ]; then
   [ -f "$archive" ] || later "the archive $2 is not on the host"
   remove "$release.new"
   mkdir "$release.new"
-  tar -xzof "$archive" -C "$release.new"
+  # Not every tar says why it could not write.
+  tar -xzof "$archive" -C "$release.new" || {
+    status=$? free=$(df -Pk "$base" | { read -r _; read -r _ _ _ free _; printf '%s\n' "$free"; })
+    [ "$free" -ge 1024 ] || never "the disk is full"
+    exit $status
+  }
   mv "$release.new" "$release"
 fi
 # An archive often has all that it holds in one folder of the release's name.

@@ -7,6 +7,6 @@ export LC_ALL
 umask 022
 base=.erl-deploy
 # later MESSAGE: it may pass. never MESSAGE: it does not pass by itself.
-later() { printf '%s\n' "$*" >&2; exit 75; }
-never() { printf '%s\n' "$*" >&2; exit 65; }
+later() { printf '\036%s\n' "$*" >&2; exit 75; }
+never() { printf '\036%s\n' "$*" >&2; exit 65; }
 printf '\036erl-deploy\036\n'

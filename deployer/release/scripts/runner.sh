@@ -13,8 +13,14 @@ cd -P "$dir" || exit 0
 [ $# = 0 ] || line="$line \"\$@\""
 : >"$run.out"
 (
-  ERL_DEPLOY_NODE=$id setsid sh -c 'printf "%s\n" "$$" >"$1.child"; shift; line=$1; shift; exec sh -c "$line" sh "$@"' \
-    sh "$run" "$line" "$@" >>"$run.out" 2>&1
+  # The redirection has a shell of its own, because some shells say there that
+  # a command was killed.
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  (
+    exec >>"$run.out" 2>&1
+    export ERL_DEPLOY_NODE="$id"
+    exec setsid sh -c 'printf "%s\n" "$$" >"$1.child"; shift; line=$1; shift; exec sh -c "$line" sh "$@"' sh "$run" "$line" "$@"
+  )
   echo $? >"$run.exit.new"
   mv "$run.exit.new" "$run.exit"
 ) &
