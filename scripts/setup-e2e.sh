@@ -42,7 +42,7 @@ folder() {
   local name=$1 suite=$2 root=$cache/$1
   shift 2
   if [ -e "$root/.complete" ]; then
-    [ "$(cat "$root/.complete")" = "$*" ] || extend "$root" "$@"
+    [ "$(<"$root/.complete")" = "$*" ] || extend "$root" "$@"
     return 0
   fi
   say "making $root (Debian $suite: about a minute)"
@@ -64,6 +64,10 @@ folder() {
 extend() {
   local root=$1
   shift
+  if in_root "$root" dpkg-query -W "$@" >/dev/null 2>&1; then
+    completed "$root" "$@"
+    return 0
+  fi
   say "adding packages to $root"
   {
     in_root "$root" apt-get update -qq &&
