@@ -1,7 +1,6 @@
 package ssh
 
 import (
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -135,7 +134,7 @@ func FuzzKnownHosts(f *testing.F) {
 	f.Add("h "+key+"\n", key)
 	f.Add("@cert-authority *.x "+key+"\n|1|bad|hash "+key, "")
 	f.Add("[h]:22,* "+key+" comment", "no-pty "+key)
-	d := &Dialer{options: Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}}
+	d := &Dialer{options: Options{Logger: slog.New(slog.DiscardHandler)}}
 	path := filepath.Join(f.TempDir(), "known_hosts")
 	f.Fuzz(func(t *testing.T, text, line string) {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))

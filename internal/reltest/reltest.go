@@ -68,7 +68,7 @@ func pack() (archive []byte, err error) {
 	if err := os.Mkdir(out, 0o700); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("escript", filepath.Join(dir, "in", "src", "build.escript"), filepath.Join(dir, "in", "src"), out) //nolint:noctx // our own script, which ends
+	cmd := exec.Command("escript", filepath.Join(dir, "in", "src", "build.escript"), filepath.Join(dir, "in", "src"), out)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LANG=C.UTF-8"}
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the release: %w: %s", err, text)

@@ -131,7 +131,7 @@ func outcome(argv ...string) error {
 }
 
 func run(argv ...string) (string, error) {
-	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput() //nolint:noctx // ip and nsenter end by themselves
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
 	}
