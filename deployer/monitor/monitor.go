@@ -120,9 +120,11 @@ func (e *Exporter) Check(ctx context.Context) error {
 
 func limit(n int32) *int32 { return &n }
 
+// isStatus tells whether the exporter itself answered so, and not something
+// else that was asked by a wrong URL.
 func isStatus(err error, status int) bool {
 	var p *client.ProblemError
-	return errors.As(err, &p) && p.Problem.Status == status
+	return errors.As(err, &p) && p.Problem.Status == status && p.Type != ""
 }
 
 // failed says what was tried. Only a refusal is one; all else may pass.
