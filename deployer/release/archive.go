@@ -31,6 +31,9 @@ const (
 	maxProblems = 20
 	// maxTemplate bounds the size of a template, in bytes.
 	maxTemplate = 1 << 20
+	// maxNames bounds the names that are remembered, in bytes: an archive of
+	// nothing but deep folders must not fill the memory.
+	maxNames = 64 << 20
 )
 
 func (l Limits) withDefaults() Limits {
@@ -79,7 +82,7 @@ func CheckTemplates(ctx context.Context, content io.ReaderAt, size int64, templa
 	c := newInspector(Limits{})
 	texts := map[string]string{}
 	err = c.read(ctx, io.NewSectionReader(content, 0, size), func(name string, h *tar.Header, r io.Reader) error {
-		if h.Typeflag != tar.TypeReg || !slices.ContainsFunc(templates, func(t string) bool { return strings.HasSuffix(name, path.Base(t)) }) {
+		if h.Typeflag != tar.TypeReg || !slices.ContainsFunc(templates, func(t string) bool { return c.isOrMayBe(name, t) }) {
 			return nil
 		}
 		text, err := io.ReadAll(io.LimitReader(r, maxTemplate+1))
@@ -90,6 +93,13 @@ func CheckTemplates(ctx context.Context, content io.ReaderAt, size int64, templa
 		return nil, err
 	}
 	return templateFindings(c.root(), texts, templates)
+}
+
+// isOrMayBe tells whether an entry is a file of the release, if all is in the
+// folder that came first, or is in none.
+func (c *inspector) isOrMayBe(name, file string) bool {
+	file = path.Clean(file)
+	return name == file || name == path.Join(c.first, file)
 }
 
 func templateFindings(root string, texts map[string]string, templates []string) (warnings []string, err error) {
@@ -129,6 +139,8 @@ type inspector struct {
 	files    int
 	bytes    int64
 	erts     bool
+	names    int             // bytes of what the maps remember
+	first    string          // of the top entries
 	tops     map[string]bool // top entries; the value tells folders
 	links    map[string]bool
 	parents  map[string]bool
@@ -193,7 +205,7 @@ func (c *inspector) unreadable(source *contextReader, err error) error {
 		return fmt.Errorf("read the archive: %w", source.err)
 	}
 	if errors.Is(err, errTooMuch) {
-		err = fmt.Errorf("it expands to more than %d bytes or %d files", c.limits.Bytes, c.limits.Files)
+		err = fmt.Errorf("it expands to more than %d bytes or %d files, or has more names than can be looked at", c.limits.Bytes, c.limits.Files)
 	}
 	c.problem("%s", err)
 	return c.refused()
@@ -213,11 +225,13 @@ func (c *inspector) entry(h *tar.Header, content io.Reader, each func(string, *t
 		return nil
 	}
 	c.place(name, h)
+	if c.names > maxNames {
+		return errTooMuch
+	}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
 	case tar.TypeDir:
 	case tar.TypeSymlink:
-		c.links[name] = true
 		c.checkLink(name, h.Linkname)
 	case tar.TypeLink:
 		if _, ok := c.name(h.Linkname); !ok {
@@ -257,9 +271,20 @@ func (c *inspector) place(name string, h *tar.Header) {
 		return
 	}
 	top, below, nested := strings.Cut(name, "/")
-	c.tops[top] = c.tops[top] || nested || h.Typeflag == tar.TypeDir
+	if len(c.tops) == 0 {
+		c.first = top
+	}
+	if folder, known := c.tops[top]; !known || !folder {
+		c.tops[top] = nested || h.Typeflag == tar.TypeDir
+		c.names += len(top)
+	}
 	for dir := path.Dir(name); dir != "." && !c.parents[dir]; dir = path.Dir(dir) {
 		c.parents[dir] = true
+		c.names += len(dir)
+	}
+	if h.Typeflag == tar.TypeSymlink {
+		c.links[name] = true
+		c.names += len(name)
 	}
 	c.erts = c.erts || isERTS(top) || isERTS(strings.SplitN(below, "/", 2)[0])
 }

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -109,6 +110,17 @@ func TestCheckIsNotBlownUp(t *testing.T) {
 	require.ErrorContains(t, err, "expands to more than")
 	_, err = check(bytes.NewReader([]byte(zip(t, strings.Repeat("\x00", 10<<20)))), release.Limits{Bytes: 1 << 20})
 	require.ErrorContains(t, err, "expands to more than", "what is behind the end is read as well")
+}
+
+func TestCheckDoesNotRememberEndlessly(t *testing.T) {
+	t.Parallel()
+	var files []file
+	for n := range 2000 {
+		files = append(files, plain(fmt.Sprintf("%d/", n)+strings.Repeat("d/", 480)+"f", ""))
+	}
+	_, content := archive(t, files...)
+	_, err := check(content, release.Limits{})
+	require.ErrorContains(t, err, "more names than can be looked at")
 }
 
 func TestCheckTellsWhoIsAtFault(t *testing.T) {
