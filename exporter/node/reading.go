@@ -14,6 +14,11 @@ import (
 // reading.
 const defaultReadingAge = time.Second
 
+// boardingTime is how long others may join a reading on its way. An answer can
+// get lost; if every newcomer waited for that one too, a node that is asked
+// often enough would never be asked again.
+const boardingTime = 3 * time.Second
+
 // reader takes readings through one session. Callers that ask for what was
 // just read, or is being read, share it; so a node answers one question at a
 // time and request, however many ask.
@@ -39,6 +44,7 @@ type reading struct {
 // long as another one waits.
 type flight struct {
 	request snapshot.Request
+	begun   time.Time
 	waiting int
 	cancel  context.CancelFunc
 	done    chan struct{} // closed once result and err are set
@@ -94,14 +100,15 @@ func (r *reader) fresh(req snapshot.Request) *snapshot.Snapshot {
 
 // board joins a flight that covers req, or begins one.
 func (r *reader) board(ctx context.Context, req snapshot.Request) *flight {
+	latest := r.now().Add(-boardingTime)
 	for _, f := range r.flights {
-		if covers(f.request, req) {
+		if f.begun.After(latest) && covers(f.request, req) {
 			f.waiting++
 			return f
 		}
 	}
 	flying, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f := &flight{request: req, waiting: 1, cancel: cancel, done: make(chan struct{})}
+	f := &flight{request: req, begun: r.now(), waiting: 1, cancel: cancel, done: make(chan struct{})}
 	r.flights = append(r.flights, f)
 	go r.fly(flying, f)
 	return f

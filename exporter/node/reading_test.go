@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +93,42 @@ func TestReadingOnItsWayIsShared(t *testing.T) {
 		require.ErrorIs(t, ended, context.Canceled)
 		require.NoError(t, <-ask(20*time.Second), "and the next one asks anew")
 		require.Equal(t, 3, s.questions())
+	})
+}
+
+// TestLostAnswerCostsItsScrapesOnly is two Prometheus servers, half an interval
+// apart, of which one always waits, and an answer that never comes.
+func TestLostAnswerCostsItsScrapesOnly(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, f *fleet) {
+		f.discover(a)
+		s := f.live(a)[0]
+		var asked atomic.Int64
+		s.answer = func(ctx context.Context, _ snapshot.Request) (*snapshot.Snapshot, error) {
+			if asked.Add(1) == 1 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return &snapshot.Snapshot{}, nil
+		}
+		results := make(chan error, 8)
+		for range 8 {
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				_, err := f.Snapshot(ctx, a, snapshot.Request{})
+				results <- err
+			}()
+			f.after(7500 * time.Millisecond)
+		}
+		f.after(10 * time.Second)
+		failed := 0
+		for range 8 {
+			if <-results != nil {
+				failed++
+			}
+		}
+		require.Equal(t, 1, failed)
 	})
 }
 
