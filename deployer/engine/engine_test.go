@@ -251,6 +251,35 @@ func TestExporterAway(t *testing.T) {
 	})
 }
 
+// TestExporterForgets loses what the exporter knows, while it is followed and
+// while it is not: the nodes are registered again.
+func TestExporterForgets(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		e, _, stop := w.run(w.options(), 0)
+		s := w.prepare(e, threeHosts...)
+		_, err := e.Deploy(t.Context(), fleet.DeployRequest{Family: s.family.ID, Amount: 2})
+		require.NoError(t, err)
+		w.until(e, time.Minute, "both are UP", all(2, fleet.StateUp))
+		forget := func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.watched = map[string]engine.MonitorNode{}
+		}
+		forget()
+		time.Sleep(20 * time.Second)
+		require.Len(t, w.watched, 2)
+		stop()
+		forget()
+		e, _, stop = w.run(w.options(), 0)
+		defer stop()
+		w.until(e, time.Minute, "both are known again", func([]fleet.Node) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(w.watched) == 2
+		})
+	})
+}
+
 // TestFailures lets steps of one of three nodes fail: it goes to ERROR with
 // the reason, the others go on, and a repeated deployment goes on from there.
 func TestFailures(t *testing.T) {

@@ -11,8 +11,11 @@ import (
 )
 
 const (
-	// registerEvery is how often what the exporter does not know is told again.
+	// registerEvery is how often what the exporter does not know is told again,
+	// and renewEvery how often all that it should know: it may have been made
+	// anew.
 	registerEvery = 3 * time.Second
+	renewEvery    = 5 * time.Minute
 	// The pauses between our own pings where there is no exporter: for a node
 	// that is DOWN from the first to the last, as the seed has it, and for one
 	// that is UP.
@@ -54,6 +57,25 @@ func (e *Engine) see(ctx context.Context, s MonitorState) {
 	}
 	e.mu.Unlock()
 	e.apply(ctx, s)
+	if !s.Known {
+		e.forgotten(ctx, s.Name)
+	}
+}
+
+// forgotten lets a node be registered again that the exporter does not know any
+// more, and should.
+func (e *Engine) forgotten(ctx context.Context, name string) {
+	err := e.db.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Node(name)
+		if err != nil || n.Goal != fleet.GoalRunning || n.Registration != fleet.RegistrationDone {
+			return err
+		}
+		n.Registration = fleet.RegistrationPending
+		return tx.PutNode(n)
+	})
+	if err != nil && !errors.Is(err, fleet.ErrNotFound) && ctx.Err() == nil {
+		e.log.Error("cannot write that the exporter has forgotten a node", "node", name, "err", err)
+	}
 }
 
 // look applies what the exporter said before the node got to its state.
@@ -203,21 +225,29 @@ func (e *Engine) register(ctx context.Context) {
 	if e.opts.Monitor == nil {
 		return
 	}
+	var renewed time.Time
 	for sleep(ctx, registerEvery) {
-		if err := e.registerPending(ctx); err != nil && ctx.Err() == nil {
+		everything := e.opts.Now().Sub(renewed) >= renewEvery
+		err := e.registerAgain(ctx, everything)
+		switch {
+		case err == nil && everything:
+			renewed = e.opts.Now()
+		case err != nil && ctx.Err() == nil:
 			e.log.Debug("registrations are pending", "err", err)
 		}
 	}
 }
 
-func (e *Engine) registerPending(ctx context.Context) error {
+// registerAgain tells the exporter of the nodes that it has to be told of, or
+// of all that it should know, and what to forget.
+func (e *Engine) registerAgain(ctx context.Context, everything bool) error {
 	var gone []string
 	var pending []MonitorNode
 	err := e.db.View(ctx, func(tx *store.Tx) (err error) {
 		if gone, err = tx.Deregistrations(); err != nil {
 			return err
 		}
-		pending, err = e.pendingIn(tx)
+		pending, err = e.toRegister(tx, everything)
 		return err
 	})
 	if err != nil {
@@ -245,11 +275,14 @@ func (e *Engine) registerPending(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-func (e *Engine) pendingIn(tx *store.Tx) ([]MonitorNode, error) {
+// toRegister returns the nodes to tell the exporter of. A node with a task is
+// told of by that.
+func (e *Engine) toRegister(tx *store.Tx, everything bool) ([]MonitorNode, error) {
 	nodes, err := tx.Nodes(fleet.NodeFilter{})
 	var pending []MonitorNode
 	for _, n := range nodes {
-		if n.Registration != fleet.RegistrationPending || n.Task != nil {
+		due := n.Registration == fleet.RegistrationPending || everything && n.Registration == fleet.RegistrationDone
+		if !due || n.Task != nil || n.Goal != fleet.GoalRunning {
 			continue
 		}
 		w := &work{e: e, task: store.Task{Kind: fleet.KindNode, Subject: n.ID, FamilyID: n.FamilyID}}

@@ -426,12 +426,20 @@ func (f fakeMonitor) Deregister(ctx context.Context, name string) error {
 }
 
 func (f fakeMonitor) Watch(ctx context.Context, tell func(engine.MonitorState), away func(error)) error {
+	known := map[string]bool{}
 	for {
 		f.w.mu.Lock()
 		isAway := f.w.away
 		var states []engine.MonitorState
+		for name := range known {
+			if _, ok := f.w.watched[name]; !ok && !isAway {
+				states = append(states, engine.MonitorState{Name: name})
+				delete(known, name)
+			}
+		}
 		for name := range f.w.watched {
 			n := f.w.find(name)
+			known[name] = true
 			states = append(states, engine.MonitorState{Name: name, Known: true, Up: n != nil && n.running, Reason: "connection lost"})
 		}
 		f.w.mu.Unlock()
