@@ -60,6 +60,15 @@ func fieldErrors(e *fleet.ValidationError) []rest.FieldError {
 	return fields
 }
 
+// value is what a parameter says; those with a default always say something
+// once the request was checked.
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
 // list makes a JSON array of what may be nil.
 func list[T any](items []T) []T {
 	if items == nil {

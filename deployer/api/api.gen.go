@@ -290,7 +290,7 @@ type Ref = string
 // UploadArchiveParams defines parameters for UploadArchive.
 type UploadArchiveParams struct {
 	// SHA256 What the archive must be, as 64 hexadecimal digits.
-	SHA256 string `form:"sha256,omitempty" json:"sha256,omitempty,omitzero"`
+	SHA256 *string `form:"sha256,omitempty" json:"sha256,omitempty"`
 }
 
 // AppendArchiveParams defines parameters for AppendArchive.
@@ -299,7 +299,7 @@ type AppendArchiveParams struct {
 	Offset int64 `form:"offset" json:"offset"`
 
 	// Last Whether the body ends the archive.
-	Last bool `form:"last,omitempty" json:"last,omitempty,omitzero"`
+	Last *bool `form:"last,omitempty" json:"last,omitempty"`
 }
 
 // StreamEventsParams defines parameters for StreamEvents.
@@ -311,49 +311,49 @@ type StreamEventsParams struct {
 // RemoveFamilyParams defines parameters for RemoveFamily.
 type RemoveFamilyParams struct {
 	// WithNodes Delete its nodes first.
-	WithNodes bool `form:"with_nodes,omitempty" json:"with_nodes,omitempty,omitzero"`
+	WithNodes *bool `form:"with_nodes,omitempty" json:"with_nodes,omitempty"`
 }
 
 // DeployNodesParams defines parameters for DeployNodes.
 type DeployNodesParams struct {
 	// IdempotencyKey A request repeated with the same key returns the nodes of the first.
-	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // ListJournalParams defines parameters for ListJournal.
 type ListJournalParams struct {
 	// After Only entries after the one of this number.
-	After int64 `form:"after,omitempty" json:"after,omitempty,omitzero"`
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
 	// Subject Only entries about the node, family, release or provider of this id.
-	Subject string `form:"subject,omitempty" json:"subject,omitempty,omitzero"`
+	Subject *string `form:"subject,omitempty" json:"subject,omitempty"`
 
 	// Family Only entries about this family, by id or name, and its nodes.
-	Family string `form:"family,omitempty" json:"family,omitempty,omitzero"`
+	Family *string `form:"family,omitempty" json:"family,omitempty"`
 
 	// Task Only entries of this task.
-	Task string `form:"task,omitempty" json:"task,omitempty,omitzero"`
+	Task *string `form:"task,omitempty" json:"task,omitempty"`
 
 	// Type Only entries of this type. Repeat it for several.
 	Type []EntryType `form:"type,omitempty" json:"type,omitempty,omitzero"`
 
 	// Since Only entries from this time on.
-	Since time.Time `form:"since,omitempty" json:"since,omitempty,omitzero"`
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
 
 	// Limit The most entries to answer with.
-	Limit int32 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Last The newest of them in place of the oldest.
-	Last bool `form:"last,omitempty" json:"last,omitempty,omitzero"`
+	Last *bool `form:"last,omitempty" json:"last,omitempty"`
 }
 
 // ListNodesParams defines parameters for ListNodes.
 type ListNodesParams struct {
 	// Family Only nodes of this family, by id or name.
-	Family string `form:"family,omitempty" json:"family,omitempty,omitzero"`
+	Family *string `form:"family,omitempty" json:"family,omitempty"`
 
 	// Provider Only nodes at this provider, by id or name.
-	Provider string `form:"provider,omitempty" json:"provider,omitempty,omitzero"`
+	Provider *string `form:"provider,omitempty" json:"provider,omitempty"`
 
 	// State Only nodes in this state. Repeat it for several.
 	State []State `form:"state,omitempty" json:"state,omitempty,omitzero"`
@@ -846,7 +846,7 @@ func (siw *ServerInterfaceWrapper) DeployNodes(w http.ResponseWriter, r *http.Re
 			return
 		}
 
-		params.IdempotencyKey = IdempotencyKey
+		params.IdempotencyKey = &IdempotencyKey
 
 	}
 

@@ -9,7 +9,7 @@ import (
 
 // UploadArchive implements [StrictServerInterface].
 func (s *Server) UploadArchive(ctx context.Context, r UploadArchiveRequestObject) (UploadArchiveResponseObject, error) {
-	archive, err := s.backend.UploadArchive(ctx, s.counted(r.Body), r.Params.SHA256)
+	archive, err := s.backend.UploadArchive(ctx, s.counted(r.Body), value(r.Params.SHA256))
 	return UploadArchive201JSONResponse(archive), err
 }
 
@@ -21,7 +21,7 @@ func (s *Server) GetArchive(ctx context.Context, r GetArchiveRequestObject) (Get
 
 // AppendArchive implements [StrictServerInterface].
 func (s *Server) AppendArchive(ctx context.Context, r AppendArchiveRequestObject) (AppendArchiveResponseObject, error) {
-	_, err := s.backend.AppendArchive(ctx, r.SHA256, r.Params.Offset, s.counted(r.Body), r.Params.Last)
+	_, err := s.backend.AppendArchive(ctx, r.SHA256, r.Params.Offset, s.counted(r.Body), value(r.Params.Last))
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func (s *Server) ChangeFamily(ctx context.Context, r ChangeFamilyRequestObject) 
 
 // RemoveFamily implements [StrictServerInterface].
 func (s *Server) RemoveFamily(ctx context.Context, r RemoveFamilyRequestObject) (RemoveFamilyResponseObject, error) {
-	return RemoveFamily202Response{}, s.backend.RemoveFamily(ctx, r.Ref, r.Params.WithNodes)
+	return RemoveFamily202Response{}, s.backend.RemoveFamily(ctx, r.Ref, value(r.Params.WithNodes))
 }
 
 // familyEdit looks up what a request refers to, before the family is changed.

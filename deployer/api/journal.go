@@ -15,12 +15,13 @@ import (
 func (s *Server) ListJournal(ctx context.Context, r ListJournalRequestObject) (ListJournalResponseObject, error) {
 	p := r.Params
 	filter := fleet.JournalFilter{
-		After: p.After, Subject: p.Subject, TaskID: p.Task, Types: p.Type, Since: p.Since, Limit: int(p.Limit), Last: p.Last,
+		After: value(p.After), Subject: value(p.Subject), TaskID: value(p.Task), Types: p.Type,
+		Since: value(p.Since), Limit: int(value(p.Limit)), Last: value(p.Last),
 	}
-	if p.Family != "" {
+	if ref := value(p.Family); ref != "" {
 		// The journal outlives families: one that is gone is known by its id.
-		filter.Family = p.Family
-		if f, err := s.backend.Family(ctx, p.Family); err == nil {
+		filter.Family = ref
+		if f, err := s.backend.Family(ctx, ref); err == nil {
 			filter.Family = f.ID
 		}
 	}

@@ -13,7 +13,7 @@ const actionCancel = "cancel"
 func (s *Server) DeployNodes(ctx context.Context, r DeployNodesRequestObject) (DeployNodesResponseObject, error) {
 	nodes, err := s.backend.Deploy(ctx, fleet.DeployRequest{
 		Family: r.Ref, Provider: r.Body.Provider, Domain: r.Body.Domain, Amount: r.Body.Amount,
-		Stopped: r.Body.Stopped, Continue: r.Body.Continue, Key: r.Params.IdempotencyKey,
+		Stopped: r.Body.Stopped, Continue: r.Body.Continue, Key: value(r.Params.IdempotencyKey),
 	})
 	return DeployNodes202JSONResponse{Nodes: list(nodes)}, err
 }
@@ -21,15 +21,15 @@ func (s *Server) DeployNodes(ctx context.Context, r DeployNodesRequestObject) (D
 // ListNodes implements [StrictServerInterface].
 func (s *Server) ListNodes(ctx context.Context, r ListNodesRequestObject) (ListNodesResponseObject, error) {
 	filter := fleet.NodeFilter{States: r.Params.State}
-	if r.Params.Family != "" {
-		f, err := s.backend.Family(ctx, r.Params.Family)
+	if ref := value(r.Params.Family); ref != "" {
+		f, err := s.backend.Family(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
 		filter.FamilyID = f.ID
 	}
-	if r.Params.Provider != "" {
-		p, err := s.backend.Provider(ctx, r.Params.Provider)
+	if ref := value(r.Params.Provider); ref != "" {
+		p, err := s.backend.Provider(ctx, ref)
 		if err != nil {
 			return nil, err
 		}

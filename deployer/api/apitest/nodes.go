@@ -218,8 +218,13 @@ func (f *Fleet) act(ctx context.Context, ref string, a fleet.Action) (fleet.Node
 		return fleet.Node{}, fleet.Errorf(fleet.ErrConflict, "the node %q is busy: %s", n.ID, n.Task.Action)
 	}
 	n.Task = f.task(ctx, a, fleet.StepStop)
-	if a == fleet.ActionDelete || a == fleet.ActionForget {
+	switch a {
+	case fleet.ActionDelete, fleet.ActionForget:
 		n.Goal = fleet.GoalDeleted
+	case fleet.ActionStop:
+		n.Goal = fleet.GoalStopped
+	case fleet.ActionStart, fleet.ActionRestart:
+		n.Goal = fleet.GoalRunning
 	}
 	f.note(fleet.Entry{
 		Actor: fleet.Actor(ctx), Type: fleet.EntryRequest, Kind: fleet.KindNode, Subject: n.ID, Name: n.Name,

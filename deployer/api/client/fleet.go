@@ -19,6 +19,15 @@ func or[T any](p *T) (v T) {
 	return v
 }
 
+// optional is a parameter that is left out when it says nothing.
+func optional[T comparable](v T) *T {
+	var nothing T
+	if v == nothing {
+		return nil
+	}
+	return &v
+}
+
 // done is the value of answers that have none.
 func done[R any](*R) struct{} { return struct{}{} }
 
@@ -88,7 +97,7 @@ func (f *Fleet) RemoveRelease(ctx context.Context, ref string) error {
 
 // UploadArchive uploads a whole archive in one piece.
 func (f *Fleet) UploadArchive(ctx context.Context, content io.Reader, want string) (fleet.Archive, error) {
-	a, err := f.api.UploadArchiveWithBodyWithResponse(ctx, &UploadArchiveParams{SHA256: want}, octets, content)
+	a, err := f.api.UploadArchiveWithBodyWithResponse(ctx, &UploadArchiveParams{SHA256: optional(want)}, octets, content)
 	return result(f, a, err, func(r *UploadArchiveResponse) fleet.Archive { return or(r.JSON201) })
 }
 
@@ -101,7 +110,7 @@ func (f *Fleet) ArchiveOffset(ctx context.Context, sha256 string) (offset int64,
 
 // AppendArchive continues an upload.
 func (f *Fleet) AppendArchive(ctx context.Context, sha256 string, offset int64, content io.Reader, last bool) (fleet.Archive, error) {
-	a, err := f.api.AppendArchiveWithBodyWithResponse(ctx, sha256, &AppendArchiveParams{Offset: offset, Last: last}, octets, content)
+	a, err := f.api.AppendArchiveWithBodyWithResponse(ctx, sha256, &AppendArchiveParams{Offset: offset, Last: &last}, octets, content)
 	upload, err := result(f, a, err, func(r *AppendArchiveResponse) Upload { return or(r.JSON200) })
 	return fleet.Archive{SHA256: sha256, Size: upload.Offset}, err
 }
@@ -136,14 +145,14 @@ func (f *Fleet) Family(ctx context.Context, ref string) (fleet.Family, error) {
 
 // RemoveFamily removes a family, and its nodes first when withNodes says so.
 func (f *Fleet) RemoveFamily(ctx context.Context, ref string, withNodes bool) error {
-	a, err := f.api.RemoveFamilyWithResponse(ctx, ref, &RemoveFamilyParams{WithNodes: withNodes})
+	a, err := f.api.RemoveFamilyWithResponse(ctx, ref, &RemoveFamilyParams{WithNodes: &withNodes})
 	_, err = result(f, a, err, done[RemoveFamilyResponse])
 	return err
 }
 
 // Deploy asks for nodes.
 func (f *Fleet) Deploy(ctx context.Context, r fleet.DeployRequest) ([]fleet.Node, error) {
-	a, err := f.api.DeployNodesWithResponse(ctx, r.Family, &DeployNodesParams{IdempotencyKey: r.Key}, DeployInput{
+	a, err := f.api.DeployNodesWithResponse(ctx, r.Family, &DeployNodesParams{IdempotencyKey: optional(r.Key)}, DeployInput{
 		Amount: r.Amount, Provider: r.Provider, Domain: r.Domain, Stopped: r.Stopped, Continue: r.Continue,
 	})
 	return result(f, a, err, func(r *DeployNodesResponse) []fleet.Node { return or(r.JSON202).Nodes })
@@ -151,7 +160,9 @@ func (f *Fleet) Deploy(ctx context.Context, r fleet.DeployRequest) ([]fleet.Node
 
 // Nodes returns the nodes that match a filter.
 func (f *Fleet) Nodes(ctx context.Context, filter fleet.NodeFilter) ([]fleet.Node, error) {
-	a, err := f.api.ListNodesWithResponse(ctx, &ListNodesParams{Family: filter.FamilyID, Provider: filter.ProviderID, State: filter.States})
+	a, err := f.api.ListNodesWithResponse(ctx, &ListNodesParams{
+		Family: optional(filter.FamilyID), Provider: optional(filter.ProviderID), State: filter.States,
+	})
 	return result(f, a, err, func(r *ListNodesResponse) []fleet.Node { return or(r.JSON200).Nodes })
 }
 
@@ -175,8 +186,9 @@ func (f *Fleet) Cancel(ctx context.Context, ref string) (fleet.Node, error) {
 // Journal returns entries, oldest first.
 func (f *Fleet) Journal(ctx context.Context, filter fleet.JournalFilter) ([]fleet.Entry, error) {
 	a, err := f.api.ListJournalWithResponse(ctx, &ListJournalParams{
-		After: filter.After, Subject: filter.Subject, Family: filter.Family, Task: filter.TaskID, Type: filter.Types,
-		Since: filter.Since, Limit: int32(filter.Limit), Last: filter.Last, //nolint:gosec // the server checks it
+		After: optional(filter.After), Subject: optional(filter.Subject), Family: optional(filter.Family),
+		Task: optional(filter.TaskID), Type: filter.Types, Since: optional(filter.Since),
+		Limit: optional(int32(filter.Limit)), Last: &filter.Last, //nolint:gosec // the server checks it
 	})
 	return result(f, a, err, func(r *ListJournalResponse) []fleet.Entry { return or(r.JSON200).Entries })
 }

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/erlops/erlops/deployer/fleet"
+)
+
+func (p *program) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "show all families and their nodes",
+		Flags: append(filterFlags(),
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on showing it, until Ctrl-C"}),
+		Action: p.with(p.status),
+	}
+}
+
+func (p *program) status(c *cli.Context, b *connection) error {
+	if err := none(c); err != nil {
+		return err
+	}
+	f, err := filter(c, b)
+	if err != nil {
+		return err
+	}
+	if !c.Bool("watch") {
+		return p.showStatus(c, b, f)
+	}
+	if p.live && c.String("output") == formatTable {
+		return p.watchStatus(c, b, f)
+	}
+	if err := p.showStatus(c, b, f); err != nil {
+		return err
+	}
+	names, err := loadNames(c.Context, b)
+	if err != nil {
+		return err
+	}
+	return p.follow(c, b, names, fleet.JournalFilter{Family: f.FamilyID}, nil)
+}
+
+func (p *program) showStatus(c *cli.Context, b *connection, f fleet.NodeFilter) error {
+	nodes, err := b.Nodes(c.Context, f)
+	if err != nil {
+		return err
+	}
+	names, err := loadNames(c.Context, b)
+	if err != nil {
+		return err
+	}
+	return p.print(c, listed(nodes), func(w io.Writer) {
+		p.nodeTable(w, names, nodes)
+		fmt.Fprintln(w, summary(nodes))
+	})
+}
+
+// summary counts nodes by state.
+func summary(nodes []fleet.Node) string {
+	parts := []string{count(len(nodes), "node")}
+	for _, s := range fleet.States() {
+		n := 0
+		for _, node := range nodes {
+			if node.State == s {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// watchStatus draws the table anew whenever something happens.
+func (p *program) watchStatus(c *cli.Context, b *connection, f fleet.NodeFilter) error {
+	events, cancel := b.Subscribe(c.Context, -1)
+	defer cancel()
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for drawn := 0; ; {
+		nodes, err := b.Nodes(c.Context, f)
+		if c.Context.Err() != nil {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		names, err := loadNames(c.Context, b)
+		if err != nil {
+			return err
+		}
+		drawn = p.redraw(drawn, names, nodes)
+		// A burst of events is one drawing.
+		time.Sleep(drawInterval)
+		select {
+		case <-c.Context.Done():
+			return nil
+		case _, ok := <-events:
+			if !ok {
+				events = nil
+			}
+		case <-tick.C:
+		}
+		drain(events)
+	}
+}
+
+func drain(events <-chan fleet.Event) {
+	for {
+		select {
+		case _, ok := <-events:
+			if !ok {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// redraw draws over what was drawn, and returns how many lines it took.
+func (p *program) redraw(drawn int, names names, nodes []fleet.Node) int {
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	p.nodeTable(w, names, nodes)
+	_ = w.Flush() // to memory: cannot fail
+	fmt.Fprintln(&table, summary(nodes))
+	lines := slices.Collect(strings.Lines(table.String()))
+	var b strings.Builder
+	if drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", drawn)
+	}
+	for _, line := range lines {
+		b.WriteString(cut(strings.TrimRight(line, "\n"), p.width()) + "\n")
+	}
+	_, _ = io.WriteString(p.stderr, b.String())
+	return len(lines)
+}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/erlops/erlops/deployer/fleet"
+)
+
+const (
+	// drawInterval is the least time between two drawings on a terminal.
+	drawInterval = 100 * time.Millisecond
+	// lookInterval is after how long nodes are looked at again without an
+	// event: a stream may have been broken.
+	lookInterval = 5 * time.Second
+)
+
+// watch follows nodes until what is done with them has ended. On a terminal it
+// draws a line per node and draws over it; elsewhere it prints a line for
+// everything that happens.
+type watch struct {
+	p     *program
+	b     *connection
+	names names
+	// after is the journal before the request: nothing of it is missed.
+	after int64
+	// goal is what was asked for.
+	goal fleet.Action
+	// applying: nodes are also deleted, by what their own goals say.
+	applying bool
+
+	nodes    []fleet.Node
+	gone     map[string]bool
+	progress map[string]fleet.Progress
+	drawn    int // lines on the screen
+	drawnAt  time.Time
+}
+
+func (p *program) newWatch(c *cli.Context, b *connection) (*watch, error) {
+	w := &watch{p: p, b: b, goal: fleet.ActionDeploy, gone: map[string]bool{}, progress: map[string]fleet.Progress{}}
+	last, err := b.Journal(c.Context, fleet.JournalFilter{Last: true, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(last) > 0 {
+		w.after = last[0].Seq
+	}
+	w.names, err = loadNames(c.Context, b)
+	return w, err
+}
+
+// wait returns the nodes as they are in the end, without those that are gone.
+// Nodes that did not get where they should are an error with exitNodes.
+func (w *watch) wait(ctx context.Context, nodes []fleet.Node, timeout time.Duration) ([]fleet.Node, error) {
+	w.nodes = slices.Clone(nodes)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	defer cancel()
+	events, unsubscribe := w.b.Subscribe(ctx, w.after)
+	defer unsubscribe()
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+	if err := w.lookAll(ctx); err != nil {
+		return nil, err
+	}
+	for !w.done() {
+		w.draw(false)
+		select {
+		case <-ctx.Done():
+			w.draw(true)
+			return w.left(), w.gaveUp(ctx)
+		case e, ok := <-events:
+			if !ok {
+				events = nil // the ticker goes on
+				continue
+			}
+			if err := w.take(ctx, e); err != nil {
+				return nil, err
+			}
+		case <-look.C:
+			if err := w.lookAll(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	w.draw(true)
+	return w.left(), w.verdict()
+}
+
+var errTimeout = errors.New("it took longer than --timeout")
+
+func (w *watch) gaveUp(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
+		return &exitError{exitNodes, fmt.Errorf("%w; look at erl-deploy status", cause)}
+	}
+	return ctx.Err()
+}
+
+// take shows an event and looks at the node that it is about.
+func (w *watch) take(ctx context.Context, e fleet.Event) error {
+	id := ""
+	switch {
+	case e.Progress != nil:
+		w.progress[e.Progress.NodeID] = *e.Progress
+		return nil
+	case e.Entry != nil:
+		id = e.Entry.Subject
+	}
+	i := w.index(id)
+	if i < 0 {
+		return nil
+	}
+	if !w.p.live {
+		fmt.Fprintln(w.p.stderr, entryLine(w.names, *e.Entry))
+	}
+	return w.look(ctx, i)
+}
+
+func (w *watch) index(id string) int {
+	return slices.IndexFunc(w.nodes, func(n fleet.Node) bool { return n.ID == id })
+}
+
+func (w *watch) lookAll(ctx context.Context) error {
+	for i := range w.nodes {
+		if err := w.look(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look reads a node anew. A server that is away for a while changes nothing.
+func (w *watch) look(ctx context.Context, i int) error {
+	if w.gone[w.nodes[i].ID] {
+		return nil
+	}
+	n, err := w.b.Node(ctx, w.nodes[i].ID)
+	switch {
+	case errors.Is(err, fleet.ErrNotFound):
+		w.gone[w.nodes[i].ID] = true
+	case errors.Is(err, fleet.ErrUnavailable), ctx.Err() != nil:
+	case err != nil:
+		return err
+	default:
+		w.nodes[i] = n
+	}
+	return nil
+}
+
+func (w *watch) done() bool {
+	return !slices.ContainsFunc(w.nodes, func(n fleet.Node) bool { return !w.ended(n) })
+}
+
+// ended tells whether nothing more will come of a node. A started one is DOWN
+// for a while before it is seen.
+func (w *watch) ended(n fleet.Node) bool {
+	switch {
+	case w.gone[n.ID]:
+		return true
+	case n.Task != nil:
+		return false
+	}
+	return n.Goal != fleet.GoalRunning || n.State != fleet.StateDown
+}
+
+// reached tells whether a node is where it should be.
+func (w *watch) reached(n fleet.Node) bool {
+	switch {
+	case w.goal == fleet.ActionDelete || w.goal == fleet.ActionForget || w.applying && n.Goal == fleet.GoalDeleted:
+		return w.gone[n.ID]
+	case w.gone[n.ID]:
+		return false
+	case n.Goal == fleet.GoalStopped:
+		return n.State == fleet.StateStopped
+	}
+	return n.State == fleet.StateUp
+}
+
+// left returns the nodes that are not gone.
+func (w *watch) left() []fleet.Node {
+	return slices.DeleteFunc(slices.Clone(w.nodes), func(n fleet.Node) bool { return w.gone[n.ID] })
+}
+
+// verdict is an error with all that the user has to know of nodes that failed.
+func (w *watch) verdict() error {
+	var b strings.Builder
+	failed := 0
+	for _, n := range w.nodes {
+		if w.reached(n) {
+			continue
+		}
+		failed++
+		fmt.Fprintf(&b, "\n  %s is %s", w.names.label(n), n.State)
+		if w.gone[n.ID] {
+			b.WriteString(" no more: somebody deleted it")
+		}
+		if n.Reason != nil {
+			fmt.Fprintf(&b, ": %s", oneLine(n.Reason.String()))
+			for line := range strings.Lines(strings.TrimSpace(n.Reason.Output)) {
+				fmt.Fprintf(&b, "\n    | %s", oneLine(line))
+			}
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return &exitError{exitNodes, fmt.Errorf("%d of %s failed:%s", failed, count(len(w.nodes), "node"), b.String())}
+}
+
+// draw draws all lines anew; last says that they stay.
+func (w *watch) draw(last bool) {
+	now := w.p.now()
+	if !w.p.live || !last && now.Sub(w.drawnAt) < drawInterval {
+		return
+	}
+	w.drawnAt = now
+	var b strings.Builder
+	if w.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", w.drawn)
+	}
+	for _, n := range w.nodes {
+		b.WriteString("\x1b[2K" + cut(w.line(n), w.p.width()) + "\n")
+	}
+	w.drawn = len(w.nodes)
+	_, _ = io.WriteString(w.p.stderr, b.String())
+}
+
+// line is what is drawn for a node.
+func (w *watch) line(n fleet.Node) string {
+	if w.gone[n.ID] {
+		return fmt.Sprintf("%-24s %-8s", w.names.label(n), "gone")
+	}
+	text := fmt.Sprintf("%-24s %-8s", w.names.label(n), n.State)
+	if n.Task == nil {
+		if n.Reason != nil {
+			text += " " + oneLine(n.Reason.String())
+		}
+		return text
+	}
+	ended := 0
+	for _, s := range n.Task.Steps {
+		if s.Status == fleet.StepDone || s.Status == fleet.StepSkipped {
+			ended++
+		}
+	}
+	text += " " + bar(int64(ended), int64(len(n.Task.Steps))) + " " + doing(n)
+	step, _ := n.Task.Current()
+	if progress, ok := w.progress[n.ID]; ok && progress.Step == step.Name && progress.Total > 0 {
+		text += fmt.Sprintf(" %d%% of %s", 100*progress.Done/progress.Total, bytesText(progress.Total))
+	}
+	return text + retryText(step)
+}
+
+func retryText(s fleet.Step) string {
+	if s.Attempts > 1 {
+		return fmt.Sprintf(" (attempt %d) %s", s.Attempts, oneLine(s.Message))
+	}
+	return ""
+}
+
+// bar draws how much of something is done.
+func bar(done, total int64) string {
+	const width = 20
+	n := 0
+	if total > 0 {
+		n = int(min(done, total) * width / total)
+	}
+	return "[" + strings.Repeat("=", n) + strings.Repeat(" ", width-n) + "]"
+}
+
+// cut keeps a line from wrapping, which would confuse the drawing.
+func cut(s string, width int) string {
+	r := []rune(s)
+	if len(r) < width {
+		return s
+	}
+	return string(r[:max(width-2, 0)]) + "…"
+}
