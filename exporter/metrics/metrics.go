@@ -112,9 +112,13 @@ type Options struct {
 	Logger *slog.Logger
 	// Registerer takes the handler's own metrics; none are kept when nil.
 	Registerer prometheus.Registerer
-	// MaxRequestsInFlight is how many scrapes are answered at a time, more
-	// get status 503; 64 by default.
-	MaxRequestsInFlight int
+	// PerTarget is how many scrapes of one node are answered at a time, and
+	// how many of /metrics/nodes; more get status 503. 4 by default.
+	PerTarget int
+	// Pages is how many pages are made at a time, once the nodes have been
+	// read; more wait as long as their scrape may take, and get status 503
+	// then. 64 by default.
+	Pages int
 	// Parallel is how many nodes /metrics/nodes reads at a time; 64 by
 	// default.
 	Parallel int
@@ -128,7 +132,7 @@ type Handler struct {
 	fleet    Fleet
 	logger   *slog.Logger
 	parallel int
-	inFlight chan struct{}
+	places   *places
 	now      func() time.Time
 	self     *self
 	settings atomic.Pointer[Settings]
@@ -146,7 +150,7 @@ func New(o Options) (*Handler, error) {
 		fleet:    o.Fleet,
 		logger:   o.Logger,
 		parallel: cmp.Or(o.Parallel, 64),
-		inFlight: make(chan struct{}, cmp.Or(o.MaxRequestsInFlight, 64)),
+		places:   newPlaces(cmp.Or(o.PerTarget, 4), cmp.Or(o.Pages, 64)),
 		now:      o.Now,
 		self:     newSelf(o.Fleet),
 

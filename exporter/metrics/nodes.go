@@ -31,11 +31,26 @@ func (h *Handler) nodes(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
+	leave, ok := h.places.take(allNodes)
+	if !ok {
+		h.refuseTarget(w, r.URL.Path)
+		return
+	}
+	defer leave()
+
+	deadline := time.Now().Add(timeout)
+	readings := h.readAll(r.Context(), timeout, snapshot.Request{Collectors: names})
 	p := newPage(h.catalogue, settings.Names, settings.Limits)
-	for _, got := range h.readAll(r.Context(), timeout, snapshot.Request{Collectors: names}) {
-		n := p.node(pair("node", labelValue(got.node.Name, settings.Limits.LabelBytes)))
-		n.reading(got)
-		h.self.count(got, n.dropped)
+	ok = h.places.makePage(r.Context(), deadline.Add(answerTime), func() {
+		for _, got := range readings {
+			n := p.node(pair("node", labelValue(got.node.Name, settings.Limits.LabelBytes)))
+			n.reading(got)
+			h.self.count(got, n.dropped)
+		}
+	})
+	if !ok {
+		refusePage(w)
+		return
 	}
 	p.write(w, r)
 }

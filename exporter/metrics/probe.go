@@ -46,8 +46,12 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
+	leave, ok := h.places.take(node.Name)
+	if !ok {
+		h.refuseTarget(w, node.Name)
+		return
+	}
+	defer leave()
 
 	debug := r.URL.Query().Get("debug") == "true"
 	var record bytes.Buffer
@@ -56,7 +60,11 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
 		log = slog.New(newTee(h.logger.Handler(), &record))
 	}
 	log = log.With("node", node.Name)
-	p := h.probePage(ctx, log, node, snapshot.Request{Collectors: names}, timeout)
+	p, ok := h.probePage(r.Context(), log, node, snapshot.Request{Collectors: names}, timeout)
+	if !ok {
+		refusePage(w)
+		return
+	}
 	if debug {
 		writeDebug(w, &record, p, node)
 		return
@@ -64,22 +72,28 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
 	p.write(w, r)
 }
 
+// probePage reads a node within timeout and makes the page of it; false when
+// there is no place for that.
 func (h *Handler) probePage(
 	ctx context.Context, log *slog.Logger, node Node, request snapshot.Request, timeout time.Duration,
-) *page {
+) (*page, bool) {
 	settings := h.settings.Load()
 	start := h.now()
+	deadline := time.Now().Add(timeout)
 	log.Debug("probe begins", "state", node.State, "timeout", timeout, "collectors", request.Collectors)
+	reading, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	got := h.read(reading, log, node, request)
+
 	p := newPage(h.catalogue, settings.Names, settings.Limits)
 	n := p.node()
-	got := h.read(ctx, log, node, request)
-	n.reading(got)
+	ok := h.places.makePage(ctx, deadline.Add(answerTime), func() { n.reading(got) })
 	h.self.count(got, n.dropped)
 	for _, c := range slices.Sorted(maps.Keys(n.dropped)) {
 		log.Warn("series dropped by a limit", "collector", c, "series", n.dropped[c], "limits", settings.Limits)
 	}
 	log.Debug("probe ends", "up", got.snapshot != nil, "duration", h.now().Sub(start), "families", len(p.families))
-	return p
+	return p, ok
 }
 
 // writeDebug writes the log of a probe, its metrics and the node's settings.

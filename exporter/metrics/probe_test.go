@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -200,25 +199,6 @@ func TestNegotiation(t *testing.T) {
 			require.Equal(t, strings.Contains(tc.want, "openmetrics"), strings.HasSuffix(w.Body.String(), "# EOF\n"))
 		})
 	}
-}
-
-func TestMaxRequestsInFlight(t *testing.T) {
-	entered, leave := make(chan struct{}), make(chan struct{})
-	f := serving(nil, "n@h")
-	f.snapshot = func(context.Context, string, snapshot.Request) (*snapshot.Snapshot, error) {
-		entered <- struct{}{}
-		<-leave
-		return oneTable, nil
-	}
-	h := newHandler(t, metrics.Options{Fleet: f, MaxRequestsInFlight: 1})
-	var wg sync.WaitGroup
-	wg.Go(func() { get(h.Probe(), "/probe?target=n@h") })
-	<-entered
-	w := get(h.Probe(), "/probe?target=n@h")
-	require.Equal(t, http.StatusServiceUnavailable, w.Code)
-	require.Equal(t, "1 scrapes are being answered, which is the limit; try again later.\n", w.Body.String())
-	close(leave)
-	wg.Wait()
 }
 
 func TestSelfMetrics(t *testing.T) {

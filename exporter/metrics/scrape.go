@@ -141,28 +141,30 @@ func refuse(w http.ResponseWriter, err error) {
 	http.Error(w, fmt.Sprintf("Bad request: %v.", err), http.StatusBadRequest)
 }
 
-// scrape wraps a handler: GET and HEAD only, a limit of requests in flight,
-// and metrics about them.
+// refuseTarget answers a scrape that found no place of its target's.
+func (h *Handler) refuseTarget(w http.ResponseWriter, target string) {
+	http.Error(w, fmt.Sprintf("%d scrapes of %.300q are being answered, which is the limit; try again later.", h.places.perTarget, target),
+		http.StatusServiceUnavailable)
+}
+
+// refusePage answers a scrape whose page found no place to be made in.
+func refusePage(w http.ResponseWriter) {
+	http.Error(w, "Too many pages are being made; try again later.", http.StatusServiceUnavailable)
+}
+
+// scrape wraps a handler: GET and HEAD only, and metrics about the requests.
 func (h *Handler) scrape(name string, answer http.HandlerFunc) http.Handler {
 	labels := prometheus.Labels{"handler": name}
 	inFlight := h.self.inFlight.With(labels)
-	limited := func(w http.ResponseWriter, r *http.Request) {
+	readOnly := func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "Only GET and HEAD are answered here.", http.StatusMethodNotAllowed)
-			return
-		}
-		select {
-		case h.inFlight <- struct{}{}:
-			defer func() { <-h.inFlight }()
-		default:
-			http.Error(w, fmt.Sprintf("%d scrapes are being answered, which is the limit; try again later.", cap(h.inFlight)),
-				http.StatusServiceUnavailable)
 			return
 		}
 		answer(w, r)
 	}
 	return promhttp.InstrumentHandlerInFlight(inFlight,
 		promhttp.InstrumentHandlerDuration(h.self.duration.MustCurryWith(labels),
-			promhttp.InstrumentHandlerCounter(h.self.requests.MustCurryWith(labels), http.HandlerFunc(limited))))
+			promhttp.InstrumentHandlerCounter(h.self.requests.MustCurryWith(labels), http.HandlerFunc(readOnly))))
 }
