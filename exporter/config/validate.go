@@ -166,16 +166,36 @@ func (v *validator) collectors(path string, switches map[string]bool) {
 	}
 }
 
+// Bounds of timeouts. The server breaks off an answer after two minutes, so
+// that a longer scrape would never be seen; an agent whose exporter is gone
+// stays for the lease; a node that is back waits for the last retry.
+const (
+	maxWait   = 10 * time.Minute
+	maxScrape = 110 * time.Second
+	maxRetry  = 24 * time.Hour
+	maxLease  = 10 * time.Minute
+)
+
 func (v *validator) timeouts(t Timeouts) {
 	for _, d := range []struct {
 		name  string
 		value model.Duration
+		most  time.Duration
 	}{
-		{"dial", t.Dial}, {"call", t.Call}, {"write", t.Write}, {"scrape", t.Scrape},
-		{"retry_min", t.RetryMin}, {"retry_max", t.RetryMax}, {"lease", t.Lease}, {"renew", t.Renew},
+		{"dial", t.Dial, maxWait},
+		{"call", t.Call, maxWait},
+		{"write", t.Write, maxWait},
+		{"scrape", t.Scrape, maxScrape},
+		{"retry_min", t.RetryMin, maxRetry},
+		{"retry_max", t.RetryMax, maxRetry},
+		{"lease", t.Lease, maxLease},
+		{"renew", t.Renew, maxLease / 2}, // as the lease has to be twice that
 	} {
-		if d.value <= 0 {
+		switch {
+		case d.value <= 0:
 			v.add("timeouts."+d.name, "must be more than 0")
+		case time.Duration(d.value) > d.most:
+			v.add("timeouts."+d.name, "must be at most %v", model.Duration(d.most))
 		}
 	}
 	if t.RetryMax < t.RetryMin {
