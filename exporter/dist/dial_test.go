@@ -476,6 +476,19 @@ func TestBadEPMD(t *testing.T) {
 	}
 }
 
+// An epmd that does not have a node, nor tells which ones it has, is not said to
+// have none.
+func TestEPMDThatTellsNoNames(t *testing.T) {
+	t.Parallel()
+	n := start(t, dist.Options{})
+	_, err := n.Dial(t.Context(), dist.Target{Node: fakeName, Cookie: fakeCookie, EPMD: fakeEPMD(t, []byte{119, 1})})
+	requireKind(t, err, dist.KindUnknownToEPMD, dist.ErrUnknownToEPMD, `no node "fake"`)
+	require.NotContains(t, err.Error(), "it has")
+
+	_, err = n.Dial(t.Context(), dist.Target{Node: fakeName, Cookie: fakeCookie, EPMD: erltest.StartEPMD(t).Address()})
+	requireKind(t, err, dist.KindUnknownToEPMD, dist.ErrUnknownToEPMD, `no node "fake"; it has none`)
+}
+
 func TestNames(t *testing.T) {
 	t.Parallel()
 	epmd := erltest.StartEPMD(t)

@@ -69,7 +69,7 @@ func lookup(ctx context.Context, addr, name string) (uint16, error) {
 	case err != nil:
 		return 0, err
 	case !answer.known:
-		return 0, faultf(KindUnknownToEPMD, "epmd at %s has no node %q; %s", addr, name, known(ctx, addr))
+		return 0, faultf(KindUnknownToEPMD, "epmd at %s has no node %q%s", addr, name, known(ctx, addr))
 	case answer.highest < handshakeVersion:
 		return 0, faultf(KindOTPTooOld, "epmd at %s says that %q speaks the handshake only up to version %d, %d is needed",
 			addr, name, answer.highest, handshakeVersion)
@@ -77,11 +77,15 @@ func lookup(ctx context.Context, addr, name string) (uint16, error) {
 	return answer.port, nil
 }
 
-// known says which nodes an epmd has, for whoever mistyped a name.
+// known says which nodes an epmd has, for whoever mistyped a name; nothing when
+// the epmd does not tell.
 func known(ctx context.Context, addr string) string {
 	names, err := Names(ctx, addr)
-	if err != nil || len(names) == 0 {
-		return "it has none"
+	if err != nil {
+		return ""
+	}
+	if len(names) == 0 {
+		return "; it has none"
 	}
 	var listed []string
 	for _, n := range names[:min(len(names), maxListedNames)] {
@@ -90,7 +94,7 @@ func known(ctx context.Context, addr string) string {
 	if more := len(names) - len(listed); more > 0 {
 		listed = append(listed, fmt.Sprintf("%d more", more))
 	}
-	return "it has " + strings.Join(listed, ", ")
+	return "; it has " + strings.Join(listed, ", ")
 }
 
 // askEPMD sends one request and gives the answer to read.
