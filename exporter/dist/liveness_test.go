@@ -33,9 +33,12 @@ func wait(t testing.TB, c *dist.Conn, limit time.Duration) time.Duration {
 func TestStoppedPeer(t *testing.T) {
 	t.Parallel()
 	const tick = 4 * time.Second
+	// As Erlang itself, which gives up between three and five quarters of it.
+	const atMost = tick * 5 / 4
 	peer := erltest.Start(t, erltest.Options{Args: []string{"-kernel", "net_ticktime", "4"}})
 	c := dial(t, start(t, dist.Options{CallTimeout: time.Minute, WriteTimeout: time.Minute}), target(peer))
 	require.Equal(t, tick, c.Stats().TickTime)
+	message := make([]byte, 32<<20)
 	peer.Pause()
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -45,7 +48,7 @@ func TestStoppedPeer(t *testing.T) {
 			if !errors.Is(err, dist.ErrClosed) || !errors.Is(err, dist.ErrTimeout) {
 				t.Errorf("released with %v", err)
 			}
-			if took := time.Since(began); took > tick {
+			if took := time.Since(began); took > atMost {
 				t.Errorf("released after %s", took)
 			}
 		})
@@ -55,10 +58,12 @@ func TestStoppedPeer(t *testing.T) {
 			_, err := c.Call(t.Context(), "erlang", "node")
 			return err
 		})
-		// More than the kernel buffers, so that writing stops.
-		release(func() error { return c.Send(t.Context(), etf.Atom("nobody"), make([]byte, 4<<20)) })
 	}
-	require.Less(t, wait(t, c, 10*time.Second), tick)
+	for range 3 {
+		// Each is more than the kernel ever buffers, so that writing stops.
+		release(func() error { return c.Send(t.Context(), etf.Atom("nobody"), message) })
+	}
+	require.Less(t, wait(t, c, 10*time.Second), atMost)
 	wg.Wait()
 	var e *dist.Error
 	require.ErrorAs(t, c.Err(), &e)
@@ -93,7 +98,7 @@ func TestWriteTimeout(t *testing.T) {
 func TestCloseStoppedPeer(t *testing.T) {
 	t.Parallel()
 	peer := erltest.Start(t, erltest.Options{})
-	n := start(t, dist.Options{DialTimeout: 300 * time.Millisecond})
+	n := start(t, dist.Options{})
 	c := dial(t, n, target(peer))
 	peer.Pause()
 	go func() { _ = c.Send(context.Background(), etf.Atom("nobody"), make([]byte, 32<<20)) }()
@@ -101,7 +106,9 @@ func TestCloseStoppedPeer(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, c.Close())
 	require.Less(t, time.Since(began), 2*time.Second)
-	_, err := n.Dial(t.Context(), target(peer))
+	// Only this dial is impatient: others have to succeed on a busy machine.
+	impatient := start(t, dist.Options{Name: "impatient@127.0.0.1", DialTimeout: 300 * time.Millisecond})
+	_, err := impatient.Dial(t.Context(), target(peer))
 	requireKind(t, err, dist.KindTimeout, dist.ErrTimeout, "waiting for the status")
 	peer.Continue()
 	require.Eventually(t, func() bool {
@@ -142,7 +149,8 @@ func TestTicks(t *testing.T) {
 	t.Parallel()
 	n := start(t, dist.Options{})
 	var conns []*dist.Conn
-	for _, seconds := range []string{"1", "4", "8"} {
+	// Not 1: a busy machine may well keep one of both from running that long.
+	for _, seconds := range []string{"3", "4", "8"} {
 		peer := erltest.Start(t, erltest.Options{Args: []string{"-kernel", "net_ticktime", seconds}})
 		conns = append(conns, dial(t, n, target(peer)))
 	}
