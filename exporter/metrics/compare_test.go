@@ -79,6 +79,9 @@ func compareGauge(series string, have, want []float64, extra float64) string {
 	if slices.Min(want) != slices.Max(want) {
 		return "" // it moves
 	}
+	if isPageCarrier(series) {
+		return ""
+	}
 	for _, v := range have {
 		if v+extra == want[0] || isMemory(series) && isClose(v, want[0]) {
 			return ""
@@ -92,6 +95,13 @@ func compareGauge(series string, have, want []float64, extra float64) string {
 func isMemory(series string) bool {
 	return strings.HasPrefix(series, "erlang_vm_memory_") && strings.Contains(series, "_bytes") ||
 		strings.HasPrefix(series, "erlang_vm_allocators{")
+}
+
+// isPageCarrier tells the carriers of binaries. The plugin's page is a binary
+// that it has while it reads them, and none of ours is then there: on each of
+// its pages it may take a carrier that there is on none of ours, of any size.
+func isPageCarrier(series string) bool {
+	return strings.HasPrefix(series, `erlang_vm_allocators{alloc="binary_alloc"`) && strings.Contains(series, `usage="carriers`)
 }
 
 // isClose tells values that differ by no more than that.
@@ -141,6 +151,7 @@ erlang_vm_process_count 50
 # TYPE erlang_vm_allocators gauge
 # HELP erlang_vm_allocators Allocators.
 erlang_vm_allocators{alloc="ets_alloc",instance_no="0",kind="mbcs",usage="blocks_size"} 1000000
+erlang_vm_allocators{alloc="binary_alloc",instance_no="0",kind="mbcs",usage="carriers_size"} 294912
 # TYPE erlang_vm_logical_processors_available gauge
 # HELP erlang_vm_logical_processors_available Undefined: no sample.
 # TYPE rabbitmq_queues gauge
@@ -166,6 +177,7 @@ rabbitmq_queues 3
 			"other memory", change(" 1000000", " 125000"), theirs, nil,
 			[]string{`erlang_vm_allocators{alloc="ets_alloc",instance_no="0",kind="mbcs",usage="blocks_size"}: gauge is [125000], not 1e+06`},
 		},
+		{"a carrier of the plugin's page", change(" 294912", " 32768"), theirs, nil, nil},
 		{"more of ours", theirs + "# TYPE erlang_up gauge\nerlang_up 1\n", theirs, nil, nil},
 		{
 			"a gauge that stands still", change(" 50", " 51"), theirs, nil,
