@@ -67,6 +67,24 @@ func TestListenAddresses(t *testing.T) {
 	require.NoFileExists(t, socket)
 }
 
+func TestImpossibleListenAddresses(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"127.0.0.1:99999":   "address 99999: invalid port",
+		"127.0.0.1:-1":      "address -1: invalid port",
+		"127.0.0.1:no-such": "lookup tcp/no-such: unknown port",
+		"127.0.0.1":         "address 127.0.0.1: missing port in address",
+		"[::1:9198":         "address [::1:9198: missing ']' in address",
+		"unix:":             "the path of the socket is missing",
+	} {
+		err := Check(Options{ListenAddresses: []string{DefaultListenAddress, address}})
+		require.EqualError(t, err, fmt.Sprintf("web: cannot listen on %q: %s", address, want))
+		_, err = New(Options{ListenAddresses: []string{address}})
+		require.EqualError(t, err, fmt.Sprintf("web: cannot listen on %q: %s", address, want))
+	}
+	require.NoError(t, Check(Options{ListenAddresses: []string{"127.0.0.1:0", "localhost:", "[::1]:http", "unix:/nowhere/s"}}))
+}
+
 func TestSocketsThatAreLeft(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")

@@ -142,9 +142,11 @@ func newServer(o Options) (*Server, error) {
 	}
 	exposed := ""
 	for _, address := range o.ListenAddresses {
-		if reachable(address) {
+		if err := checkAddress(address); err != nil {
+			return nil, fmt.Errorf("cannot listen on %q: %w", address, err)
+		}
+		if exposed == "" && reachable(address) {
 			exposed = address
-			break
 		}
 	}
 	var err error
