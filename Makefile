@@ -43,7 +43,7 @@ run: setup build ## start three demo nodes and the exporter attached to them, un
 	exec bin/demo -exporter bin/erl-exporter
 
 .PHONY: test
-test: setup ## unit tests and tests against the machine's own Erlang
+test: setup-tests ## unit tests and tests against the machine's own Erlang
 	@ERLTEST_REQUIRED=1 go test -race -timeout 10m ./...
 
 .PHONY: e2e
@@ -82,11 +82,15 @@ release: build_tags = $(release_tags)
 release: build ## the same with discovery in Kubernetes, EC2 and OpenStack; compiles for minutes, once
 
 .PHONY: setup
-setup: check-go ## install what tests and demo need (Erlang, a C compiler) with apt
+setup: check-go ## install what the demo needs (Erlang, a C compiler) with apt
 	@scripts/setup.sh
 
+.PHONY: setup-tests
+setup-tests: check-go ## the same and an SSH server, which stays off, for the hosts that tests make
+	@scripts/setup.sh --tests
+
 .PHONY: setup-e2e
-setup-e2e: setup ## make the Debian folders and programs that e2e runs against, once
+setup-e2e: setup-tests ## make the Debian folders and programs that e2e runs against, once
 	@scripts/setup-e2e.sh
 
 .PHONY: clean
