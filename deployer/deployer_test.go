@@ -136,6 +136,7 @@ func TestHosts(t *testing.T) {
 	require.NoError(t, b.RemoveFamily(ctx, f.ID, false))
 	require.NoError(t, d.WaitIdle(t.Context()))
 	stop()
-	require.Equal(t, before, [][]string{one.Files(t), other.Files(t)}, "hosts are as they were")
+	after := [][]string{one.Files(t), other.Files(t)}
+	require.Equal(t, before, after, "hosts are as they were")
 	require.NotContains(t, log.String(), cookie)
 }

@@ -140,6 +140,7 @@ func (w *work) others(ctx context.Context) (joinable []fleet.Node, founded bool,
 // pick chooses a random node of those that are UP, or else of those that are
 // started, and that answers now: the exporter may not have seen it yet.
 func (w *work) pick(ctx context.Context, nodes []fleet.Node) (fleet.Node, bool) {
+	//nolint:gosec // nobody gains from guessing it
 	rand.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
 	for _, up := range []bool{true, false} {
 		for _, n := range nodes {

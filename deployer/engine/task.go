@@ -367,7 +367,7 @@ func backoff(attempts int) time.Duration {
 	if attempts < 6 {
 		d = min(lastRetry, firstRetry<<max(0, attempts-1))
 	}
-	return d - d/10 + rand.N(d/5)
+	return d - d/10 + rand.N(d/5) //nolint:gosec // nobody gains from guessing it
 }
 
 // retry lets the step be tried again later.

@@ -90,7 +90,8 @@ func (t *Tx) Request(key string) (digest string, nodes []string, found bool, err
 	if err != nil {
 		return "", nil, false, scanError(err, "request", key)
 	}
-	return digest, nodes, true, decode(data, &nodes)
+	err = decode(data, &nodes)
+	return digest, nodes, true, err
 }
 
 // requestsKept is how long the key of a request is remembered.
