@@ -60,13 +60,13 @@ type leaving struct {
 }
 
 func (l *leaving) Error() string {
-	return fmt.Sprintf("%v; our own last connection ended %s ago, which the node may not have noticed yet "+
-		"(at the latest it does so within its tick time)", l.err, l.ago.Round(time.Millisecond))
+	return fmt.Sprintf("%v; our own last connection ended %s ago", l.err, l.ago.Round(time.Millisecond))
 }
 
 func (l *leaving) Unwrap() error { return l.err }
 
-// explain adds to the error of a taken name that it may be ourselves.
+// explain tells a name that we had ourselves a moment ago from one that
+// somebody else has: the former mends itself.
 func (n *Network) explain(err error, name string) error {
 	f, ok := errors.AsType[*fault](err)
 	if !ok || f.kind != KindNameTaken {
@@ -75,7 +75,7 @@ func (n *Network) explain(err error, name string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if at, known := n.ended[name]; known {
-		return &fault{KindNameTaken, &leaving{f.err, time.Since(at)}}
+		return &fault{KindNotNoticed, &leaving{f.err, time.Since(at)}}
 	}
 	return err
 }

@@ -19,6 +19,7 @@ const (
 	KindCookie          Kind = "cookie"
 	KindNameMismatch    Kind = "name_mismatch"
 	KindNameTaken       Kind = "name_taken"
+	KindNotNoticed      Kind = "not_noticed"
 	KindEPMDUnreachable Kind = "epmd_unreachable"
 	KindUnknownToEPMD   Kind = "unknown_to_epmd"
 	KindDNS             Kind = "dns"
@@ -41,6 +42,7 @@ var (
 	ErrCookie          = errors.New("wrong cookie")
 	ErrNameMismatch    = errors.New("the node has another name")
 	ErrNameTaken       = errors.New("the exporter's name is taken")
+	ErrNotNoticed      = errors.New("the node has not noticed yet that our last connection ended")
 	ErrEPMDUnreachable = errors.New("epmd cannot be reached")
 	ErrUnknownToEPMD   = errors.New("epmd does not know the node")
 	ErrDNS             = errors.New("the host name does not resolve")
@@ -66,6 +68,7 @@ var kinds = map[Kind]struct {
 	KindCookie:          {ErrCookie, "compare the configured cookie with erlang:get_cookie() on the node"},
 	KindNameMismatch:    {ErrNameMismatch, "configure the name that node() gives on the node, host part included"},
 	KindNameTaken:       {ErrNameTaken, "give each exporter a name of its own, or stop the other one"},
+	KindNotNoticed:      {ErrNotNoticed, "wait: it does so within its tick time (net_ticktime, 60 s by default)"},
 	KindEPMDUnreachable: {ErrEPMDUnreachable, "start epmd there, open its port in the firewall, or configure the node's own address"},
 	KindUnknownToEPMD:   {ErrUnknownToEPMD, "start the node, or correct the part of its name before the @"},
 	KindDNS:             {ErrDNS, "correct the host or its DNS entry, or configure the node's address"},
