@@ -59,6 +59,35 @@ func TestUploadOnce(t *testing.T) {
 	require.Equal(t, a.Size, source.bytes.Load())
 }
 
+// TestUploadGoesOn loses its connection in the middle.
+func TestUploadGoesOn(t *testing.T) {
+	t.Parallel()
+	machine := sshtest.Start(t, sshtest.Options{})
+	hosts := newHosts(t)
+	a, content := archive(t, program("bin/x", noise(40<<20)))
+	var once sync.Once
+	cut := readerAt(func(p []byte, off int64) (int, error) {
+		if off > 36<<20 {
+			once.Do(func() { machine.Cut(t) })
+		}
+		return content.ReadAt(p, off)
+	})
+	err := open(t, hosts, machine.Login()).Upload(t.Context(), a, cut, nil)
+	require.Error(t, err)
+	var e *fleet.PermanentError
+	require.NotErrorAs(t, err, &e, "it may pass")
+	rest := &counted{ReaderAt: content}
+	require.Eventually(t, func() bool {
+		h, err := hosts.Open(t.Context(), machine.Login())
+		if err != nil {
+			return false
+		}
+		defer h.Close()
+		return h.Upload(t.Context(), a, rest, nil) == nil
+	}, 30*time.Second, 50*time.Millisecond)
+	require.Less(t, rest.bytes.Load(), a.Size/2)
+}
+
 func TestUploadOfDamagedArchives(t *testing.T) {
 	t.Parallel()
 	machine := sshtest.Start(t, sshtest.Options{})

@@ -9,6 +9,7 @@
 // their processes.
 //
 // A test that asks for a host is skipped, with the reason, where there can be
-// none: without root, sshd, overlayfs or iproute2. With ERLTEST_REQUIRED=1 in
-// the environment only the lack of root skips it; the rest fails it.
+// none: without root, in containers that allow no namespaces or no overlayfs,
+// and without sshd or iproute2. With ERLTEST_REQUIRED=1 in the environment
+// missing programs fail it.
 package sshtest
