@@ -53,7 +53,7 @@ func checkAddress(address string) error {
 	if err != nil {
 		return err
 	}
-	_, err = net.LookupPort("tcp", port) // takes names of services, as listening does
+	_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port) // takes names of services, as listening does
 	return err
 }
 
