@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -25,13 +26,19 @@ import (
 	"github.com/erlops/erlops/exporter/web"
 )
 
-// load reads the configuration from the file or the flags.
+// load reads the configuration from the file or the flags, and checks it with
+// the web configuration file. The error has everything that is wrong.
 func load(o Options) (*config.Config, error) {
 	c, err := parse(o)
+	checked := web.Options{ListenAddresses: o.ListenAddresses, ConfigFile: o.WebConfigFile}
 	if err != nil {
-		return nil, err
+		// Who may listen where depends on what could not be read.
+		checked.ListenAddresses = nil
+	} else {
+		checked.Auth = webAuth(c)
 	}
-	if _, err := pageSettings(c, o.ExternalURL); err != nil {
+	_, urlErr := parseExternalURL(o.ExternalURL)
+	if err := errors.Join(err, urlErr, web.Check(checked)); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -142,15 +149,21 @@ func pageSettings(c *config.Config, externalURL string) (metrics.Settings, error
 		Limits:         metrics.Limits{Series: c.Limits.Series, Rows: c.Limits.Rows, LabelBytes: c.Limits.LabelBytes},
 		ExternalLabels: c.ExternalLabels,
 	}
-	if externalURL == "" {
-		return s, nil
+	var err error
+	s.ExternalURL, err = parseExternalURL(externalURL)
+	return s, err
+}
+
+// parseExternalURL returns nil for an empty text.
+func parseExternalURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
 	}
-	u, err := url.Parse(externalURL)
+	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return s, config.Problems{{Path: "--web.external-url", Message: fmt.Sprintf("%q is not of the form http://host:port/path", externalURL)}}
+		return nil, config.Problems{{Path: "--web.external-url", Message: fmt.Sprintf("%q is not of the form http://host:port/path", text)}}
 	}
-	s.ExternalURL = u
-	return s, nil
+	return u, nil
 }
 
 func (e *Exporter) webOptions(c *config.Config, registry *prometheus.Registry) web.Options {

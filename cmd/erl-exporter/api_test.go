@@ -185,6 +185,9 @@ targets:
 		{"configuration", []string{"--config.file", file}, []string{
 			`scrape`, `timeouts.dial`, `a@b@c`, `n@h`, `targets[1].cookie_file`, `nowhere: no such file or directory`,
 		}},
+		{"everything at once", []string{"--config.file", file, "--web.external-url", "foo", "--web.config.file", "nowhere.yml"}, []string{
+			`targets[1].cookie_file`, `--web.external-url: "foo"`, `nowhere.yml: no such file or directory`,
+		}},
 		{"checked only", []string{"--config.file", file, "--config.check"}, []string{`targets[1].cookie_file`, `a@b@c`}},
 		{"nothing to do", nil, []string{"--config.file", "--node"}},
 		{"both", []string{"--config.file", file, "--node", "n@h"}, []string{"without a file"}},

@@ -79,26 +79,30 @@ func serve(c *cli.Context, stdout io.Writer) error {
 		fmt.Fprintln(stdout, "configuration is valid")
 		return nil
 	}
+	// Before anything that takes time: without somebody who waits for it, the
+	// signal ends the process.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	e, err := exporter.New(opts)
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	go func() {
-		for {
-			select {
-			case <-c.Context.Done():
-				return
-			case <-hup:
-				// Reload logs its own outcome; the old configuration stays
-				// in force when it fails.
-				_ = e.Reload()
-			}
-		}
-	}()
+	go reloadOn(c.Context, hup, e)
 	return e.Run(c.Context)
+}
+
+// reloadOn reloads the configuration at every signal until ctx is done. Reload
+// logs its own outcome; the old configuration stays in force when it fails.
+func reloadOn(ctx context.Context, hup <-chan os.Signal, e *exporter.Exporter) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			_ = e.Reload()
+		}
+	}
 }
 
 func options(c *cli.Context) (exporter.Options, error) {
