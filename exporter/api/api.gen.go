@@ -209,7 +209,7 @@ type Node struct {
 	ERTSVersion string `json:"erts_version,omitempty,omitzero"`
 
 	// Family What the node belongs to: its label `family`, or what its release
-	// or main application says; empty as long as nothing is known.
+	// or main application says; its own name as long as nothing is known.
 	//
 	//
 	// Example: rabbit

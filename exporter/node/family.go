@@ -59,7 +59,8 @@ var mainApplications = []struct{ application, family string }{
 }
 
 // familyOf finds the family of a node. Info is nil as long as the node was
-// never attached; the family is then empty unless something configured says it.
+// never attached: then, unless something configured says it, its own name has to
+// do, which for many servers is that of their main application too.
 func familyOf(node string, labels map[string]string, rules familyRules, info *agent.NodeInfo) string {
 	switch {
 	case labels[familyLabel] != "":
@@ -67,7 +68,7 @@ func familyOf(node string, labels map[string]string, rules familyRules, info *ag
 	case rules.given != "":
 		return rules.given
 	case info == nil:
-		return ""
+		return ownName(node)
 	case rules.by == FamilyByScriptID && info.ScriptName != "":
 		return strings.TrimSpace(info.ScriptName + " " + info.ScriptVersion)
 	case !isGeneric(info.ScriptName):
@@ -76,6 +77,11 @@ func familyOf(node string, labels map[string]string, rules familyRules, info *ag
 	if main := mainApplication(rules.applications, info.Applications); main != "" {
 		return main
 	}
+	return ownName(node)
+}
+
+// ownName is the part of a node name before the @.
+func ownName(node string) string {
 	own, _, _ := strings.Cut(node, "@")
 	return own
 }

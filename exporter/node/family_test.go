@@ -33,7 +33,7 @@ func TestFamily(t *testing.T) {
 		"then what is configured":    {nil, familyRules{given: "g", by: "script_id"}, release, "g"},
 		"label of a node never seen": {label, familyRules{}, nil, "from the label"},
 		"group of a node never seen": {nil, familyRules{given: "g"}, nil, "g"},
-		"never seen":                 {nil, familyRules{by: "script_id"}, nil, ""},
+		"never seen":                 {nil, familyRules{by: "script_id"}, nil, "node7"},
 		"release without version":    {nil, familyRules{by: "release"}, release, "riak"},
 		"as WombatOAM":               {nil, familyRules{by: "script_id"}, release, "riak 1.4.0"},
 		"as WombatOAM, no release":   {nil, familyRules{by: "script_id"}, debian("rabbit"), "Erlang/OTP 25"},

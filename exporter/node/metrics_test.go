@@ -36,7 +36,7 @@ erlang_exporter_nodes{state="refused"} 0
 erlang_exporter_nodes{state="suspended"} 0
 # HELP erlang_exporter_discovered_nodes Nodes that discovery found or that were registered, by family; empty as long as it is not known.
 # TYPE erlang_exporter_discovered_nodes gauge
-erlang_exporter_discovered_nodes{family=""} 1
+erlang_exporter_discovered_nodes{family="b"} 1
 erlang_exporter_discovered_nodes{family="riak"} 1
 erlang_exporter_discovered_nodes{family="shop"} 1
 # HELP erlang_exporter_node_reconnects_total Times that the node was attached again since the exporter knows it.

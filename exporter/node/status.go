@@ -12,7 +12,7 @@ type Status struct {
 	Name string
 	// ID is made from the name and stays the same over restarts.
 	ID string
-	// Family is empty as long as nothing is known that tells it.
+	// Family is made from the name as long as nothing is known that tells it.
 	Family string
 	State  State
 	// Since is when it got into its state.
