@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,8 +127,9 @@ func withoutTypes(err error) error {
 	return errors.Join(errs...)
 }
 
-// resolve makes file names relative to the file that has them.
+// resolve makes file names relative to the file that has them; ~ is home.
 func (c *config) resolve(dir string) {
+	home, _ := os.UserHomeDir() // without one ~ stays, and is not found
 	paths := []*string{
 		&c.DataDir, &c.KeyFile, &c.SSH.ConfigFile, &c.SSH.AgentSocket, &c.SSH.AcceptedHosts,
 		&c.Exporter.TokenFile, &c.Exporter.PasswordFile, &c.Exporter.CAFile, &c.Web.ConfigFile,
@@ -145,7 +147,11 @@ func (c *config) resolve(dir string) {
 		paths = append(paths, &storage)
 	}
 	for _, path := range paths {
-		if *path != "" && !filepath.IsAbs(*path) {
+		below, isHome := strings.CutPrefix(*path, "~/")
+		switch {
+		case isHome && home != "":
+			*path = filepath.Join(home, below)
+		case *path != "" && !filepath.IsAbs(*path):
 			*path = filepath.Join(dir, *path)
 		}
 	}
@@ -188,6 +194,13 @@ func (c *config) setDefaults() error {
 	return nil
 }
 
+// steps are those that can have a timeout of their own.
+var steps = []fleet.StepName{
+	fleet.StepPlace, fleet.StepPrepare, fleet.StepMachine, fleet.StepBoot, fleet.StepConnect, fleet.StepUser, fleet.StepInspect,
+	fleet.StepUpload, fleet.StepInstall, fleet.StepConfigure, fleet.StepStart, fleet.StepAnswer, fleet.StepBootstrap, fleet.StepRegister,
+	fleet.StepDeregister, fleet.StepLeave, fleet.StepStop, fleet.StepClean, fleet.StepDestroy, fleet.StepWithdraw,
+}
+
 // check tells all that is wrong.
 func (c *config) check() error {
 	var errs []error
@@ -200,6 +213,7 @@ func (c *config) check() error {
 	wrong(c.TaskTimeout >= 0, "task_timeout: %s is negative", c.TaskTimeout)
 	wrong(c.MinOrphanAge >= 0, "min_orphan_age: %s is negative", c.MinOrphanAge)
 	for step, timeout := range c.StepTimeouts {
+		wrong(slices.Contains(steps, step), "step_timeouts: there is no step %q", step)
 		wrong(timeout > 0, "step_timeouts.%s: %s is not more than nothing", step, timeout)
 	}
 	if e := c.Exporter; e.URL == "" {

@@ -20,6 +20,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/erlops/erlops/deployer/fleet"
 )
 
 // lockedBuffer may be written to while it is read.
@@ -180,11 +182,36 @@ auth: {users: [{name: alice, role: operate}]}
 	require.Contains(t, stdout.String(), "0 nodes")
 }
 
+// TestDocumentedFiles reads the examples of docs/deploy.md.
+func TestDocumentedFiles(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "deploy.md"))
+	require.NoError(t, err)
+	var examples []string
+	for i, part := range strings.Split(string(text), "```") {
+		if example, ok := strings.CutPrefix(part, "yaml\n"); ok && i%2 == 1 {
+			examples = append(examples, example)
+		}
+	}
+	require.Len(t, examples, 2)
+	manifest, err := fleet.ParseManifest([]byte(examples[0]))
+	require.NoError(t, err)
+	require.Equal(t, 3, manifest.Families[0].Domains[0].Nodes)
+	path := filepath.Join(t.TempDir(), "erl-deploy.yml")
+	require.NoError(t, os.WriteFile(path, []byte(examples[1]), 0o600))
+	c, err := loadConfig(path)
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(filepath.Dir(path), "web.yml"), c.Web.ConfigFile)
+	require.NotContains(t, c.SSH.ConfigFile, "~")
+	require.Equal(t, 5*time.Minute, c.StepTimeouts[fleet.StepStart])
+}
+
 func TestConfigProblems(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"data_dirr: x":                       `line 1: field data_dirr is not known`,
 		"parallelism: many":                  `line 1: cannot unmarshal`,
+		"step_timeouts: {strat: 1m}":         `there is no step "strat"`,
 		"parallelism: -1":                    "parallelism: -1 is negative",
 		"exporter: {url: 'ftp://x'}":         "exporter.url: is not http://HOST:PORT",
 		"exporter: {user: x}":                "exporter: url is missing",
