@@ -270,7 +270,7 @@ func (c *inspector) place(name string, h *tar.Header) {
 	if name == "." {
 		return
 	}
-	top, below, nested := strings.Cut(name, "/")
+	top, _, nested := strings.Cut(name, "/")
 	if len(c.tops) == 0 {
 		c.first = top
 	}
@@ -286,10 +286,8 @@ func (c *inspector) place(name string, h *tar.Header) {
 		c.links[name] = true
 		c.names += len(name)
 	}
-	c.erts = c.erts || isERTS(top) || isERTS(strings.SplitN(below, "/", 2)[0])
+	c.erts = c.erts || strings.Contains("/"+name, "/erts-")
 }
-
-func isERTS(name string) bool { return strings.HasPrefix(name, "erts-") }
 
 // checkLink accepts symbolic links of which it is certain that they stay
 // inside: up first and then down. A .. behind a name could go anywhere, because
@@ -338,7 +336,7 @@ func (c *inspector) root() string {
 		return ""
 	}
 	for name, folder := range c.tops {
-		if folder && !slices.Contains([]string{"bin", "lib", "etc", "releases"}, name) && !isERTS(name) {
+		if folder && !slices.Contains([]string{"bin", "lib", "etc", "releases"}, name) && !strings.HasPrefix(name, "erts-") {
 			return name
 		}
 	}

@@ -37,7 +37,7 @@ func TestCheckAccepts(t *testing.T) {
 		"only a bin":      {[]file{program("bin/x", "")}, release.Info{Files: 1}},
 		"a file on top":   {[]file{program("start", "")}, release.Info{Files: 1}},
 		"runtime":         {[]file{program("erts-13.1/bin/erl", "")}, release.Info{Files: 1, HasERTS: true}},
-		"runtime below":   {[]file{program("r/erts-13.1/bin/erl", "")}, release.Info{Root: "r", Files: 1, HasERTS: true}},
+		"runtime below":   {[]file{program("r/erlang/erts-13.1/bin/erl", "")}, release.Info{Root: "r", Files: 1, HasERTS: true}},
 		"links inside":    {[]file{program("r/a/b", ""), entry("r/a/c", tar.TypeSymlink, "../../r/a/b"), entry("r/d", tar.TypeLink, "r/a/b")}, release.Info{Root: "r", Files: 3}},
 		"link to nothing": {[]file{entry("r/c", tar.TypeSymlink, "gone")}, release.Info{Root: "r", Files: 1}},
 		"odd names":       {[]file{plain("r/it's $HOME `x` \"y\"", "")}, release.Info{Root: "r", Files: 1}},

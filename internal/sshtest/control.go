@@ -1,6 +1,7 @@
 package sshtest
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -28,11 +29,12 @@ func (h *Host) Home(path string) string {
 	return h.Path(filepath.Join(home, path))
 }
 
-// Command makes a command that runs on the host as root, not over SSH.
+// Command makes a command that runs on the host as root, not over SSH. It may
+// be run while the test cleans up.
 func (h *Host) Command(t testing.TB, argv ...string) *exec.Cmd {
 	t.Helper()
 	enter := []string{"--target", strconv.Itoa(h.pid), "--mount", "--pid", "--uts", "--ipc", "--net", "chroot", filepath.Join(h.dir, "disk", "root")}
-	cmd := exec.CommandContext(t.Context(), "nsenter", append(enter, argv...)...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "nsenter", append(enter, argv...)...)
 	cmd.Env = environment()
 	return cmd
 }
