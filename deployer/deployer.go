@@ -49,9 +49,10 @@ type Options struct {
 	// Providers are the kinds of providers; nil for those that are built in.
 	Providers map[string]provider.Factory
 
-	// Parallelism, TaskTimeout, StepTimeouts and MinOrphanAge are as in
+	// Parallelism, Lease, TaskTimeout, StepTimeouts and MinOrphanAge are as in
 	// engine.Options.
 	Parallelism  int
+	Lease        time.Duration
 	TaskTimeout  time.Duration
 	StepTimeouts map[fleet.StepName]time.Duration
 	MinOrphanAge time.Duration
@@ -124,7 +125,7 @@ func (d *Deployer) setUp(ctx context.Context, o Options) error {
 			OpenHost: func(ctx context.Context, l fleet.Login) (provider.Shell, error) { return hosts.Open(ctx, l) },
 		},
 		CheckArchive: checkArchive, CheckTemplates: checkTemplates,
-		Parallelism: o.Parallelism, TaskTimeout: o.TaskTimeout, StepTimeouts: o.StepTimeouts, MinOrphanAge: o.MinOrphanAge,
+		Parallelism: o.Parallelism, Lease: o.Lease, TaskTimeout: o.TaskTimeout, StepTimeouts: o.StepTimeouts, MinOrphanAge: o.MinOrphanAge,
 		Logger: o.Logger, Registerer: o.Registerer,
 	}
 	if options.Providers == nil {

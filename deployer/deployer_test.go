@@ -77,21 +77,17 @@ func until(t *testing.T, b api.Backend, amount int, state fleet.State) []fleet.N
 	return nodes
 }
 
-// TestHosts deploys a real release to real hosts, and takes it away again; in
-// the middle of it the deployer is restarted.
-func TestHosts(t *testing.T) {
-	t.Parallel()
-	var log bytes.Buffer
-	dir := t.TempDir()
-	one := sshtest.Start(t, sshtest.Options{})
-	other := sshtest.Start(t, sshtest.Options{KeyFile: one.KeyFile})
-	before := [][]string{one.Files(t), other.Files(t)}
-	const cookie = "hunter2hunter2"
+const cookie = "hunter2hunter2"
 
-	d := newDeployer(t, dir, &log)
-	b := d.Backend()
+// prepare makes a family of a real release on hosts.
+func prepare(t *testing.T, b api.Backend, hosts ...*sshtest.Host) fleet.Family {
+	t.Helper()
 	ctx := fleet.WithActor(t.Context(), "alice")
-	p, err := b.AddProvider(ctx, fleet.Provider{Name: "Local", Kind: fleet.KindPhysical, Servers: []fleet.Server{one.Server(), other.Server()}})
+	local := fleet.Provider{Name: "Local", Kind: fleet.KindPhysical}
+	for _, h := range hosts {
+		local.Servers = append(local.Servers, h.Server())
+	}
+	p, err := b.AddProvider(ctx, local)
 	require.NoError(t, err)
 	archive, err := b.UploadArchive(ctx, bytes.NewReader(reltest.Archive(t, "")), "")
 	require.NoError(t, err)
@@ -103,10 +99,26 @@ func TestHosts(t *testing.T) {
 	f, err := b.AddFamily(ctx, fleet.Family{
 		Name: "KV Cluster", ReleaseID: r.ID, Ports: fleet.PortRange{From: 6000, To: 6009},
 		Bootstrap: fleet.Bootstrap{Strategy: fleet.BootstrapCustom, Command: reltest.JoinCommand, LeaveCommand: reltest.LeaveCommand},
-		Domains:   []fleet.Domain{{ProviderID: p.ID, SSHUser: one.User}},
+		Domains:   []fleet.Domain{{ProviderID: p.ID, SSHUser: hosts[0].User}},
 	})
 	require.NoError(t, err)
-	_, err = b.Deploy(ctx, fleet.DeployRequest{Family: f.ID, Amount: 3})
+	return f
+}
+
+// TestHosts deploys a real release to real hosts, and takes it away again; in
+// the middle of it the deployer is restarted.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	dir := t.TempDir()
+	one := sshtest.Start(t, sshtest.Options{})
+	other := sshtest.Start(t, sshtest.Options{KeyFile: one.KeyFile})
+	before := [][]string{one.Files(t), other.Files(t)}
+	d := newDeployer(t, dir, &log)
+	b := d.Backend()
+	ctx := fleet.WithActor(t.Context(), "alice")
+	f := prepare(t, b, one, other)
+	_, err := b.Deploy(ctx, fleet.DeployRequest{Family: f.ID, Amount: 3})
 	require.NoError(t, err)
 	stop := run(t, d)
 	t.Cleanup(func() { tell(t, b) })

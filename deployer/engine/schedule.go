@@ -26,8 +26,10 @@ var (
 // holding is a task that this engine works at.
 type holding struct {
 	task   store.Task
+	ctx    context.Context // of its steps
 	cancel context.CancelCauseFunc
 	until  time.Time // end of the lease as it was last renewed
+	again  bool      // it was claimed while it was held
 }
 
 // schedule takes tasks that are due, as many at a time as is allowed, until
@@ -39,13 +41,16 @@ func (e *Engine) schedule(ctx context.Context) {
 	for {
 		tasks, next := e.claim(ctx, e.opts.Parallelism-len(free))
 		for _, task := range tasks {
-			taskCtx := e.hold(ctx, task)
+			h := e.hold(ctx, task)
+			if h == nil {
+				continue
+			}
 			free <- struct{}{}
 			wg.Go(func() {
 				defer e.poke()
 				defer func() { <-free }()
-				defer e.drop(task)
-				e.runTask(taskCtx, task)
+				defer e.drop(h)
+				e.runTask(h.ctx, task)
 			})
 		}
 		t := time.NewTimer(next)
@@ -98,21 +103,32 @@ func (e *Engine) claim(ctx context.Context, limit int) (tasks []store.Task, next
 	return tasks, next
 }
 
-func (e *Engine) hold(ctx context.Context, task store.Task) context.Context {
-	ctx, cancel := context.WithCancelCause(ctx)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.held[task.ID] = &holding{task: task, cancel: cancel, until: task.Until}
-	return ctx
-}
-
-func (e *Engine) drop(task store.Task) {
+// hold begins to hold a task. It returns nil when this engine works at it still:
+// that is just ending, or the lease had run out, because renewing it took too
+// long, and nobody else had taken it.
+func (e *Engine) hold(ctx context.Context, task store.Task) *holding {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if h := e.held[task.ID]; h != nil {
-		h.cancel(nil)
-		delete(e.held, task.ID)
+		h.until, h.again = task.Until, true
+		return nil
 	}
+	h := &holding{task: task, until: task.Until}
+	h.ctx, h.cancel = context.WithCancelCause(ctx)
+	e.held[task.ID] = h
+	return h
+}
+
+// drop ends to hold a task.
+func (e *Engine) drop(h *holding) {
+	e.mu.Lock()
+	again := h.again
+	delete(e.held, h.task.ID)
+	e.mu.Unlock()
+	if again { // claimed while it was ending: it is to be begun anew
+		e.giveBack(h.ctx, h.task)
+	}
+	h.cancel(nil)
 }
 
 // interrupt ends the running step of a task in this process; another process

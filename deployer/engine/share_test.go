@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,6 +80,37 @@ func TestLateEngine(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.until(other, time.Minute, "nothing has changed", all(2, fleet.StateUp))
 		w.requireCluster(t, 2)
+	})
+}
+
+// TestSlowStorage lets every write take longer than a lease lasts now and then:
+// the engine loses leases to nobody, and neither does a thing twice nor gets
+// into its own way.
+func TestSlowStorage(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		writes := 0
+		o := w.options()
+		o.Lease = 3 * time.Second
+		o.Store = stuck{w.db, func() <-chan struct{} {
+			mu.Lock()
+			defer mu.Unlock()
+			writes++
+			done := make(chan struct{})
+			delay := 10 * time.Millisecond
+			if writes%7 == 0 {
+				delay = 4 * time.Second
+			}
+			time.AfterFunc(delay, func() { close(done) })
+			return done
+		}}
+		e, _, stop := w.run(o, 0)
+		defer stop()
+		s := w.prepare(e, threeHosts...)
+		_, err := e.Deploy(t.Context(), fleet.DeployRequest{Family: s.family.ID, Amount: 4})
+		require.NoError(t, err)
+		w.until(e, 20*time.Minute, "four are UP", all(4, fleet.StateUp))
+		w.requireCluster(t, 4)
 	})
 }
 
