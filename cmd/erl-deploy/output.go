@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -86,9 +87,9 @@ func row(w io.Writer, cells ...any) {
 // fields prints name and value pairs, one on a line, those without a value
 // left out.
 func fields(w io.Writer, pairs ...string) {
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			fmt.Fprintf(w, "%s:\t%s\n", pairs[i], oneLine(pairs[i+1]))
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] != "" {
+			fmt.Fprintf(w, "%s:\t%s\n", pair[0], oneLine(pair[1]))
 		}
 	}
 }

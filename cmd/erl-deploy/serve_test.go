@@ -211,7 +211,7 @@ func TestConfigProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"data_dirr: x":                       `line 1: field data_dirr is not known`,
 		"parallelism: many":                  `line 1: cannot unmarshal`,
-		"step_timeouts: {strat: 1m}":         `there is no step "strat"`,
+		"step_timeouts: {begin: 1m}":         `there is no step "begin"`,
 		"parallelism: -1":                    "parallelism: -1 is negative",
 		"exporter: {url: 'ftp://x'}":         "exporter.url: is not http://HOST:PORT",
 		"exporter: {user: x}":                "exporter: url is missing",

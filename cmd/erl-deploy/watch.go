@@ -141,14 +141,16 @@ func (w *watch) look(ctx context.Context, i int) error {
 		return nil
 	}
 	n, err := w.b.Node(ctx, w.nodes[i].ID)
-	switch {
-	case errors.Is(err, fleet.ErrNotFound):
-		w.gone[w.nodes[i].ID] = true
-	case errors.Is(err, fleet.ErrUnavailable), ctx.Err() != nil:
-	case err != nil:
-		return err
-	default:
+	if err == nil {
 		w.nodes[i] = n
+		return nil
+	}
+	if errors.Is(err, fleet.ErrNotFound) {
+		w.gone[w.nodes[i].ID] = true
+		return nil
+	}
+	if passes := errors.Is(err, fleet.ErrUnavailable) || ctx.Err() != nil; !passes {
+		return err
 	}
 	return nil
 }

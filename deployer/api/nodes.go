@@ -47,7 +47,7 @@ func (s *Server) GetNode(ctx context.Context, r GetNodeRequestObject) (GetNodeRe
 
 // ActOnNode implements [StrictServerInterface].
 func (s *Server) ActOnNode(ctx context.Context, r ActOnNodeRequestObject) (ActOnNodeResponseObject, error) {
-	if string(r.Action) == actionCancel {
+	if r.Action == actionCancel {
 		n, err := s.backend.Cancel(ctx, r.Ref)
 		return ActOnNode202JSONResponse(n), err
 	}

@@ -42,8 +42,15 @@ func (o *Operation) Check(w http.ResponseWriter, r *http.Request) error {
 			fields = append(fields, FieldError{Parameter: name, Detail: "unknown parameter"})
 		}
 	}
+	checked := r
+	if o.streams() {
+		// The library reads bodies to their end, whatever it is told. Defaults
+		// of parameters arrive all the same: the URL is shared.
+		checked = r.WithContext(r.Context())
+		checked.Body = http.NoBody
+	}
 	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
-		Request:    r,
+		Request:    checked,
 		PathParams: o.pathParameters(r),
 		Route:      o.route,
 		Options: &openapi3filter.Options{

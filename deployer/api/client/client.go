@@ -29,6 +29,8 @@ type Options struct {
 	Password fleet.Secret
 	// CAFile has the certificates (PEM) to trust in place of the system's.
 	CAFile string
+	// Transport carries the requests; nil for one of its own that trusts CAFile.
+	Transport http.RoundTripper
 }
 
 // Fleet is the fleet of a server. Its methods are those of the backend that
@@ -48,13 +50,12 @@ func New(o Options) (*Fleet, error) {
 	if u.User != nil {
 		return nil, fleet.Errorf(fleet.ErrInvalid, "the URL %q holds a password: give it apart", u.Redacted())
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
-	if transport.TLSClientConfig, err = trust(o.CAFile); err != nil {
-		return nil, err
+	transport := o.Transport
+	if transport == nil {
+		if transport, err = newTransport(o.CAFile); err != nil {
+			return nil, err
+		}
 	}
-	// A server that hangs must not hang its clients; uploads are answered after
-	// the archive was checked.
-	transport.ResponseHeaderTimeout = 10 * time.Minute
 	options := []ClientOption{WithHTTPClient(&http.Client{Transport: transport})}
 	switch {
 	case o.Token != "":
@@ -73,6 +74,16 @@ func New(o Options) (*Fleet, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	return &Fleet{url: u.Redacted(), api: api}, nil
+}
+
+func newTransport(caFile string) (http.RoundTripper, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	// A server that hangs must not hang its clients; uploads are answered after
+	// the archive was checked.
+	transport.ResponseHeaderTimeout = 10 * time.Minute
+	var err error
+	transport.TLSClientConfig, err = trust(caFile)
+	return transport, err
 }
 
 func redacted(u *url.URL, text string) string {

@@ -188,7 +188,7 @@ func (f *Fleet) Journal(ctx context.Context, filter fleet.JournalFilter) ([]flee
 	a, err := f.api.ListJournalWithResponse(ctx, &ListJournalParams{
 		After: optional(filter.After), Subject: optional(filter.Subject), Family: optional(filter.Family),
 		Task: optional(filter.TaskID), Type: filter.Types, Since: optional(filter.Since),
-		Limit: optional(int32(filter.Limit)), Last: &filter.Last, //nolint:gosec // the server checks it
+		Limit: optional(int32(filter.Limit)), Last: &filter.Last,
 	})
 	return result(f, a, err, func(r *ListJournalResponse) []fleet.Entry { return or(r.JSON200).Entries })
 }
