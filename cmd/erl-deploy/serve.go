@@ -59,6 +59,9 @@ func (p *program) serve(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("config.check") {
+		if err := httpd.Check(webOptions(cfg, auth)); err != nil {
+			return err
+		}
 		fmt.Fprintln(p.stdout, "configuration is valid")
 		return nil
 	}
@@ -70,6 +73,14 @@ func (p *program) serve(c *cli.Context) error {
 		return err
 	}
 	return runServer(c.Context, cfg, options, auth)
+}
+
+// webOptions are what the configuration says of the HTTP side.
+func webOptions(cfg *config, auth httpd.Auth) httpd.Options {
+	return httpd.Options{
+		Program: "erl-deploy", Namespace: "erl_deploy", Auth: auth, Config: cfg.redacted,
+		ListenAddresses: cfg.Web.ListenAddresses, ConfigFile: cfg.Web.ConfigFile, ExternalURL: cfg.Web.ExternalURL,
+	}
 }
 
 // overrideWeb lets flags have the last word.
@@ -101,12 +112,10 @@ func runServer(ctx context.Context, cfg *config, options deployer.Options, auth 
 	if err != nil {
 		return err
 	}
-	web, err := httpd.New(httpd.Options{
-		Program: "erl-deploy", Namespace: "erl_deploy", Routes: a.Routes(), Auth: auth, Config: cfg.redacted,
-		ListenAddresses: cfg.Web.ListenAddresses, ConfigFile: cfg.Web.ConfigFile, ExternalURL: cfg.Web.ExternalURL,
-		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry, EnableOpenMetrics: true}),
-		Logger:  options.Logger, Registerer: registry,
-	})
+	webOpts := webOptions(cfg, auth)
+	webOpts.Routes, webOpts.Logger, webOpts.Registerer = a.Routes(), options.Logger, registry
+	webOpts.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry, EnableOpenMetrics: true})
+	web, err := httpd.New(webOpts)
 	if err != nil {
 		return err
 	}

@@ -206,6 +206,32 @@ func TestDocumentedFiles(t *testing.T) {
 	require.Equal(t, 5*time.Minute, c.StepTimeouts[fleet.StepStart])
 }
 
+// TestConfigCheck finds what is wrong without starting anything.
+func TestConfigCheck(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "erl-deploy.yml")
+	for text, want := range map[string]string{
+		"data_dir: data": "",
+		"data_dir: data\nweb: {listen_addresses: ['0.0.0.0:9199']}":  "would let everybody in",
+		"data_dir: data\nweb: {config_file: none.yml}":               "none.yml",
+		"data_dir: data\nauth: {users: [{name: bob, role: admin}]}":  `user "bob" is not among basic_auth_users`,
+		"data_dir: data\nexporter: {url: 'http://x', token_file: t}": "exporter.token_file: open",
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		p, stdout, stderr := newProgram(t, fixture(t), "")
+		code := p.run(t.Context(), []string{"erl-deploy", "serve", "--config.file", path, "--config.check"})
+		if want == "" {
+			require.Equal(t, exitOK, code, stderr)
+			require.Equal(t, "configuration is valid\n", stdout.String())
+			continue
+		}
+		require.Equal(t, exitFailed, code)
+		require.Contains(t, stderr.String(), want)
+	}
+	require.NoDirExists(t, filepath.Join(dir, "data"))
+}
+
 func TestConfigProblems(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

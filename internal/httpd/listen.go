@@ -36,6 +36,23 @@ func isLoopbackHost(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
+// checkAddress returns what makes an address one that nobody can listen on,
+// whatever else the machine does. Names of hosts are not looked up.
+func checkAddress(address string) error {
+	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
+		if path == "" {
+			return errors.New("the path of the socket is missing")
+		}
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port) // takes names of services, as listening does
+	return err
+}
+
 // listen opens all addresses, or none.
 func listen(addresses []string) ([]net.Listener, error) {
 	var listeners []net.Listener

@@ -92,7 +92,8 @@ func (s *Server) stripPrefix(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// setHeaders sets what is right for everything here. The web configuration file has the last word.
+// setHeaders sets what is right for everything here. The web configuration
+// file has the last word.
 func setHeaders(h http.Header, configured map[string]string) {
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")

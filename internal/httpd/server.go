@@ -135,9 +135,11 @@ func newServer(o Options) (*Server, error) {
 	}
 	exposed := ""
 	for _, address := range o.ListenAddresses {
-		if reachable(address) {
+		if err := checkAddress(address); err != nil {
+			return nil, fmt.Errorf("cannot listen on %q: %w", address, err)
+		}
+		if exposed == "" && reachable(address) {
 			exposed = address
-			break
 		}
 	}
 	var err error
@@ -193,8 +195,8 @@ func (s *Server) Apply(auth Auth) error {
 
 // Run serves until ctx is done. It then lets requests come to their end for
 // the time of Options.ShutdownTimeout, and breaks off the others; streams of
-// events should be told to end at the same time. It
-// returns nil after that, or the error that kept it from serving.
+// events should be told to end at the same time. It returns nil after that, or
+// the error that kept it from serving.
 func (s *Server) Run(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           s,
