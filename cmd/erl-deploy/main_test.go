@@ -121,6 +121,22 @@ func scriptedPlan(m fleet.Manifest) (fleet.Plan, error) {
 	}}, nil
 }
 
+// TestMain makes the flags that the library shares between programs safe for
+// programs that run at the same time, which only tests do.
+func TestMain(m *testing.M) {
+	cli.HelpFlag = sharedFlag{cli.HelpFlag.(*cli.BoolFlag)}
+	cli.VersionFlag = sharedFlag{cli.VersionFlag.(*cli.BoolFlag)}
+	os.Exit(m.Run())
+}
+
+// sharedFlag is a flag that stays as it is when it is used.
+type sharedFlag struct{ *cli.BoolFlag }
+
+func (f sharedFlag) Apply(set *flag.FlagSet) error {
+	c := *f.BoolFlag
+	return c.Apply(set)
+}
+
 // TestTranscripts runs the commands of testdata/*.txt one after the other on
 // one fleet each, and compares what they print: standard output as it is,
 // standard error behind a bar, an exit code other than 0 in brackets. A line

@@ -37,7 +37,8 @@ func (n *Network) dial(ctx context.Context, t Target) (*Conn, error) {
 		if err != nil {
 			err = n.explain(err, t.Node)
 		}
-		if err != nil && last != nil && ctx.Err() != nil {
+		// A deadline passes for sockets a moment before it does for ctx.
+		if err != nil && last != nil && (ctx.Err() != nil || isTimeout(err)) {
 			return nil, last // it says more than that time ran out
 		}
 		if !passing(err) {

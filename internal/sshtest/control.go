@@ -81,8 +81,10 @@ func (h *Host) Processes(t testing.TB) []string {
 	var lines []string
 	for line := range strings.Lines(h.Exec(t, "ps", "-eo", "user=,args=")) {
 		user, args, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if user == h.User && !strings.HasPrefix(strings.TrimSpace(args), "sshd: ") {
-			lines = append(lines, strings.TrimSpace(args))
+		args = strings.TrimSpace(args)
+		// One in brackets has ended, and nobody has asked for its status yet.
+		if user == h.User && !strings.HasPrefix(args, "sshd: ") && !strings.HasPrefix(args, "[") {
+			lines = append(lines, args)
 		}
 	}
 	slices.Sort(lines)
