@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,9 +14,13 @@ import (
 	"testing"
 	"time"
 
+	agekeys "filippo.io/age"
 	"github.com/stretchr/testify/require"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	exporterclient "github.com/erlops/erlops/exporter/api/client"
+	"github.com/erlops/erlops/internal/erltest"
+	"github.com/erlops/erlops/internal/exportertest"
 	"github.com/erlops/erlops/internal/reltest"
 	"github.com/erlops/erlops/internal/sshtest"
 )
@@ -56,6 +61,42 @@ post /api/orch/node_families/$NF_ID/nodes '{"amount": 5,
     "provider": "'$PROVIDER_ID'"}'
 `
 
+func runTests(m *testing.M) int { return exportertest.Main(m) }
+
+const exporterToken = "exporter-token-of-the-test"
+
+// startMonitoring starts a real exporter that takes nodes from us, and a real
+// Prometheus that asks it.
+func startMonitoring(t *testing.T) (*exportertest.Process, *erltest.Prometheus) {
+	t.Helper()
+	identity, err := agekeys.GenerateX25519Identity()
+	require.NoError(t, err)
+	exporter := exportertest.Start(t, exportertest.Options{
+		Config: `
+storage: {path: exporter.db}
+secrets: {key_file: age-key}
+auth: {unauthenticated_role: read, tokens: [{name: deployer, role: operate, token_file: deployer-token}]}
+`,
+		Files: map[string]string{"age-key": identity.String() + "\n", "deployer-token": exporterToken},
+	})
+	return exporter, erltest.StartPrometheus(t, fmt.Sprintf(`
+global: {scrape_interval: 1s, scrape_timeout: 1s}
+scrape_configs:
+  - job_name: erlang
+    http_sd_configs: [{url: "%s/sd", refresh_interval: 1s}]
+`, exporter.URL))
+}
+
+// upInPrometheus counts the nodes of the family that are up there.
+func upInPrometheus(t *testing.T, p *erltest.Prometheus) int {
+	t.Helper()
+	status, text := get(t, http.DefaultClient, "GET", p.URL+"/api/v1/query?query="+url.QueryEscape(`erlang_up{family="KV Cluster"} == 1`), "", "")
+	require.Equal(t, http.StatusOK, status)
+	var answer struct{ Data struct{ Result []any } }
+	require.NoError(t, json.Unmarshal([]byte(text), &answer))
+	return len(answer.Data.Result)
+}
+
 // TestHostsByListings deploys a real release to five real hosts by the requests
 // of the paper, and goes on by the command line: fewer nodes, more nodes by a
 // manifest, and none. The hosts end as they began.
@@ -73,11 +114,13 @@ func TestHostsByListings(t *testing.T) {
 		hosts, before, known = append(hosts, h), append(before, h.Files(t)), known+h.KnownHost()+"\n"
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "kv.tar.gz"), archive, 0o600))
+	exporter, prometheus := startMonitoring(t)
 	address := startServer(t, fmt.Sprintf(`
 data_dir: data
 ssh: {known_hosts: [known_hosts], key_files: [%s], config_file: none}
+exporter: {url: %q, token_file: exporter-token}
 auth: {unauthenticated_role: admin}
-`, hosts[0].KeyFile), map[string]string{"known_hosts": known})
+`, hosts[0].KeyFile, exporter.URL), map[string]string{"known_hosts": known, "exporter-token": exporterToken})
 	run := func(args ...string) string {
 		t.Helper()
 		p, stdout, stderr := newProgram(t, fixture(t), "")
@@ -129,6 +172,13 @@ auth: {unauthenticated_role: admin}
 		return ""
 	}
 	all := up(5)
+	for _, n := range all {
+		seen, known := exporter.Node(n.Name)
+		require.True(t, known)
+		require.Equal(t, exporterclient.StateUp, seen.State)
+		require.Equal(t, "KV Cluster", seen.Family)
+	}
+	require.Eventually(t, func() bool { return upInPrometheus(t, prometheus) == 5 }, time.Minute, 200*time.Millisecond)
 	require.Len(t, strings.Fields(members(all[0])), 5)
 	seen := map[string]bool{}
 	for _, n := range all {
@@ -138,6 +188,8 @@ auth: {unauthenticated_role: admin}
 
 	run("delete", "--yes", all[3].ID, all[4].ID)
 	require.Len(t, up(3), 3)
+	_, known5 := exporter.Node(all[4].Name)
+	require.False(t, known5, "the exporter has forgotten it")
 
 	manifest := filepath.Join(dir, "fleet.yml")
 	text := `families:

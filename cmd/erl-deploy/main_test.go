@@ -126,7 +126,7 @@ func scriptedPlan(m fleet.Manifest) (fleet.Plan, error) {
 func TestMain(m *testing.M) {
 	cli.HelpFlag = sharedFlag{cli.HelpFlag.(*cli.BoolFlag)}
 	cli.VersionFlag = sharedFlag{cli.VersionFlag.(*cli.BoolFlag)}
-	os.Exit(m.Run())
+	os.Exit(runTests(m))
 }
 
 // sharedFlag is a flag that stays as it is when it is used.
