@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -83,27 +82,30 @@ func TestLateEngine(t *testing.T) {
 	})
 }
 
-// TestSlowStorage lets every write take longer than a lease lasts now and then:
-// the engine loses leases to nobody, and neither does a thing twice nor gets
-// into its own way.
+// slow is a database that now and then takes longer for a write than a lease
+// lasts, and lets all others wait for that.
+type slow struct {
+	engine.Database
+	turn   chan struct{} // a mutex that virtual time passes under
+	writes int
+}
+
+func (s *slow) Update(ctx context.Context, f func(*store.Tx) error) error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if s.writes++; s.writes%25 == 0 {
+		time.Sleep(4 * time.Second)
+	}
+	return s.Database.Update(ctx, f)
+}
+
+// TestSlowStorage lets leases run out that nobody else takes: the engine neither
+// does a thing twice nor gets into its own way.
 func TestSlowStorage(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		var mu sync.Mutex
-		writes := 0
 		o := w.options()
 		o.Lease = 3 * time.Second
-		o.Store = stuck{w.db, func() <-chan struct{} {
-			mu.Lock()
-			defer mu.Unlock()
-			writes++
-			done := make(chan struct{})
-			delay := 10 * time.Millisecond
-			if writes%7 == 0 {
-				delay = 4 * time.Second
-			}
-			time.AfterFunc(delay, func() { close(done) })
-			return done
-		}}
+		o.Store = &slow{Database: w.db, turn: make(chan struct{}, 1)}
 		e, _, stop := w.run(o, 0)
 		defer stop()
 		s := w.prepare(e, threeHosts...)
