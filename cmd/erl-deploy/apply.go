@@ -143,14 +143,17 @@ func (p *program) apply(c *cli.Context, b *connection) error {
 	if err != nil {
 		return err
 	}
-	if err := p.printPlan(c, plan); err != nil || len(plan.Changes) == 0 {
+	if err := p.printPlan(c, plan); err != nil {
 		return err
 	}
-	if err := p.confirmPlan(c, plan); err != nil {
-		return err
-	}
-	if _, err := b.Apply(c.Context, m, plan.Digest); err != nil {
-		return err
+	// Without changes there may still be work of an apply that was interrupted.
+	if len(plan.Changes) > 0 {
+		if err := p.confirmPlan(c, plan); err != nil {
+			return err
+		}
+		if _, err := b.Apply(c.Context, m, plan.Digest); err != nil {
+			return err
+		}
 	}
 	if c.Bool("no-wait") && !b.alone {
 		return nil
