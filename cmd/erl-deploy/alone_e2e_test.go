@@ -73,5 +73,6 @@ families:
 	code, stdout, _ = run(t.Context(), "family", "list", "-o", "json")
 	require.Equal(t, exitOK, code)
 	require.Equal(t, "[]\n", stdout)
-	require.Equal(t, before, [][]string{one.Files(t), two.Files(t)})
+	after := [][]string{one.Files(t), two.Files(t)}
+	require.Equal(t, before, after, "hosts are as they were")
 }

@@ -32,6 +32,13 @@ func (f *Fleet) Subscribe(ctx context.Context, after int64) (<-chan fleet.Event,
 	events := make(chan fleet.Event)
 	go func() {
 		defer close(events)
+		if after < 0 {
+			// A stream that breaks before its first entry must know where to go
+			// on, too.
+			if last, err := f.Journal(ctx, fleet.JournalFilter{Last: true, Limit: 1}); err == nil {
+				after = lastSeq(last)
+			}
+		}
 		for {
 			err := f.follow(ctx, &after, events)
 			var problem *ProblemError
@@ -46,6 +53,13 @@ func (f *Fleet) Subscribe(ctx context.Context, after int64) (<-chan fleet.Event,
 		}
 	}()
 	return events, cancel
+}
+
+func lastSeq(entries []fleet.Entry) int64 {
+	if len(entries) == 0 {
+		return 0
+	}
+	return entries[len(entries)-1].Seq
 }
 
 // follow reads one stream to its end and keeps after up to date.
