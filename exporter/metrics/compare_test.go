@@ -97,11 +97,14 @@ func isMemory(series string) bool {
 		strings.HasPrefix(series, "erlang_vm_allocators{")
 }
 
-// isPageCarrier tells the carriers of binaries. The plugin's page is a binary
-// that it has while it reads them, and none of ours is then there: on each of
-// its pages it may take a carrier that there is on none of ours, of any size.
+// isPageCarrier tells the carriers of binaries and of heaps. The plugin's page is
+// made on a heap and is a binary that it has while it reads them, and none of
+// ours is then there: on each of its pages it may take a carrier that there is
+// on none of ours, of any size.
 func isPageCarrier(series string) bool {
-	return strings.HasPrefix(series, `erlang_vm_allocators{alloc="binary_alloc"`) && strings.Contains(series, `usage="carriers`)
+	return strings.Contains(series, `usage="carriers`) &&
+		(strings.HasPrefix(series, `erlang_vm_allocators{alloc="binary_alloc"`) ||
+			strings.HasPrefix(series, `erlang_vm_allocators{alloc="eheap_alloc"`))
 }
 
 // isClose tells values that differ by no more than that.

@@ -5,7 +5,6 @@ package faults_test
 import (
 	"io"
 	"net"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -25,8 +24,8 @@ type load struct {
 func startLoad(s *scene) *load {
 	s.t.Helper()
 	address := strings.TrimPrefix(s.exporter.URL, "http://")
-	requests := []byte(strings.Repeat(
-		"GET /probe?target="+url.QueryEscape(s.node.Name)+" HTTP/1.1\r\nHost: "+address+"\r\n\r\n", 64))
+	// Not scrapes of the node: there may be only some of those at a time.
+	requests := []byte(strings.Repeat("GET /sd HTTP/1.1\r\nHost: "+address+"\r\n\r\n", 64))
 	l := &load{began: time.Now(), wanted: s.exporter.Wanted()}
 	for range 16 {
 		conn, err := net.Dial("tcp", address)
