@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	dto "github.com/prometheus/client_model/go"
 )
 
 // Names says which generation of metric names a page carries. prometheus.erl
@@ -44,17 +42,6 @@ const (
 	Gauge   Type = "gauge"
 	Untyped Type = "untyped"
 )
-
-func (t Type) dto() dto.MetricType {
-	switch t {
-	case Counter:
-		return dto.MetricType_COUNTER
-	case Gauge:
-		return dto.MetricType_GAUGE
-	default:
-		return dto.MetricType_UNTYPED
-	}
-}
 
 // Cost says what reading a family costs the monitored node.
 type Cost string

@@ -42,9 +42,9 @@ func TestGolden(t *testing.T) {
 }
 
 func BenchmarkProbe(b *testing.B) {
-	h := newHandler(b, metrics.Options{Fleet: serving(load(b, recordedFile), "demo@127.0.0.1")})
+	h := newHandler(b, metrics.Options{Fleet: serving(load(b, recordedFile), "demo@127.0.0.1")}).Probe()
 	for b.Loop() {
-		get(h.Probe(), "/probe?target=demo@127.0.0.1")
+		get(h, "/probe?target=demo@127.0.0.1")
 	}
 }
 
@@ -53,8 +53,8 @@ func BenchmarkNodes300(b *testing.B) {
 	for i := range 300 {
 		names = append(names, fmt.Sprintf("demo%d@127.0.0.1", i))
 	}
-	h := newHandler(b, metrics.Options{Fleet: serving(load(b, recordedFile), names...)})
+	h := newHandler(b, metrics.Options{Fleet: serving(load(b, recordedFile), names...)}).Nodes()
 	for b.Loop() {
-		get(h.Nodes(), "/metrics/nodes")
+		get(h, "/metrics/nodes")
 	}
 }

@@ -137,7 +137,7 @@ type Handler struct {
 	self     *self
 	settings atomic.Pointer[Settings]
 
-	catalogue  []Family
+	layouts    map[Names]*layout
 	collectors []string
 }
 
@@ -153,10 +153,13 @@ func New(o Options) (*Handler, error) {
 		places:   newPlaces(cmp.Or(o.PerTarget, 4), cmp.Or(o.Pages, 64)),
 		now:      o.Now,
 		self:     newSelf(o.Fleet),
-
-		catalogue: Catalogue(),
+		layouts:  make(map[Names]*layout),
 	}
-	h.collectors = collectorsOf(h.catalogue)
+	catalogue := Catalogue()
+	h.collectors = collectorsOf(catalogue)
+	for _, names := range []Names{NamesBoth, NamesLegacy, NamesV6} {
+		h.layouts[names] = newLayout(catalogue, names)
+	}
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)
 	}

@@ -21,7 +21,8 @@ func (h *Handler) Nodes() http.Handler {
 
 func (h *Handler) nodes(w http.ResponseWriter, r *http.Request) {
 	settings := h.settings.Load()
-	names, err := h.selected(r)
+	query := r.URL.Query()
+	names, err := h.selected(query)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -40,10 +41,12 @@ func (h *Handler) nodes(w http.ResponseWriter, r *http.Request) {
 
 	deadline := time.Now().Add(timeout)
 	readings := h.readAll(r.Context(), timeout, snapshot.Request{Collectors: names})
-	p := newPage(h.catalogue, settings.Names, settings.Limits)
+	form := h.negotiate(r.Header, query, settings)
+	p := form.page()
+	defer p.release()
 	ok = h.places.makePage(r.Context(), deadline.Add(answerTime), func() {
 		for _, got := range readings {
-			n := p.node(pair("node", labelValue(got.node.Name, settings.Limits.LabelBytes)))
+			n := p.oneOf(got.node.Name)
 			n.reading(got)
 			h.self.count(got, n.dropped)
 		}
@@ -52,7 +55,7 @@ func (h *Handler) nodes(w http.ResponseWriter, r *http.Request) {
 		refusePage(w)
 		return
 	}
-	p.write(w, r)
+	form.write(w, r, p)
 }
 
 // readAll reads all nodes, in the order of their names, within timeout. Nodes

@@ -1,68 +1,166 @@
 package metrics
 
 import (
-	"cmp"
-	"maps"
+	"math"
 	"slices"
-
-	dto "github.com/prometheus/client_model/go"
+	"strconv"
 
 	"github.com/erlops/erlops/exporter/snapshot"
 )
 
-// page gathers the families of one answer. Samples are written as they are
-// read, without a registry in between: that would sort the labels, and check
-// at every scrape what the tests of the catalogue check once.
+// keptBytes is the most that the buffers of a page may have grown to for other
+// pages to be made in them.
+const keptBytes = 1 << 20
+
+// openMetricsEnd is the last line in the OpenMetrics format.
+const openMetricsEnd = "# EOF\n"
+
+// page is one answer in the making. Lines are appended as the samples are read,
+// each to the part of the page that its family has, without a registry in
+// between: that would sort the labels, and check at every scrape what the tests
+// of the catalogue check once.
 type page struct {
-	names     Names
-	limits    Limits
-	catalogue []Family
-	families  map[string]*dto.MetricFamily
+	*layout
+	limits      Limits
+	openMetrics bool
+	// parts are the lines of layout.series.
+	parts [][]byte
+	// whole, labels and positions are buffers.
+	whole, labels []byte
+	positions     []int
 }
 
-func newPage(catalogue []Family, names Names, limits Limits) *page {
-	return &page{
-		names: names, limits: limits, catalogue: catalogue,
-		families: make(map[string]*dto.MetricFamily),
-	}
-}
-
-// gather returns the families in the order of their names.
-func (p *page) gather() ([]*dto.MetricFamily, error) {
-	return slices.SortedFunc(maps.Values(p.families), func(a, b *dto.MetricFamily) int {
-		return cmp.Compare(a.GetName(), b.GetName())
-	}), nil
-}
-
-// family returns the named family, new when the page has none yet.
-func (p *page) family(name string, row *Family) *dto.MetricFamily {
-	mf, ok := p.families[name]
+// page returns an empty page, which is to be released.
+func (l *layout) page(limits Limits, openMetrics bool) *page {
+	p, ok := l.pages.Get().(*page)
 	if !ok {
-		help := row.HelpText()
-		mf = &dto.MetricFamily{Name: &name, Help: &help, Type: row.Type.dto().Enum()}
-		p.families[name] = mf
+		p = &page{layout: l, parts: make([][]byte, len(l.series))}
 	}
-	return mf
+	p.limits, p.openMetrics = limits, openMetrics
+	return p
+}
+
+// release gives the page back. Neither it nor its bytes may be used any more.
+func (p *page) release() {
+	size := cap(p.whole)
+	for i, part := range p.parts {
+		size += cap(part)
+		p.parts[i] = part[:0]
+	}
+	if size <= keptBytes {
+		p.pages.Put(p)
+	}
+}
+
+// families is how many families the page has.
+func (p *page) families() int {
+	n := 0
+	for _, part := range p.parts {
+		if len(part) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// bytes returns the whole page, valid until the page is released.
+func (p *page) bytes() []byte {
+	size := len(openMetricsEnd)
+	for i, part := range p.parts {
+		size += len(p.head(i)) + len(part)
+	}
+	p.whole = slices.Grow(p.whole[:0], size)
+	for i, part := range p.parts {
+		if len(part) > 0 {
+			p.whole = append(p.whole, p.head(i)...)
+			p.whole = append(p.whole, part...)
+		}
+	}
+	if p.openMetrics {
+		p.whole = append(p.whole, openMetricsEnd...)
+	}
+	return p.whole
+}
+
+func (p *page) head(series int) string {
+	if p.openMetrics {
+		return p.series[series].openMetrics
+	}
+	return p.series[series].text
+}
+
+// line appends a line to one of the series; labels are in their braces.
+func (p *page) line(series int, labels []byte, v float64) {
+	s := &p.series[series]
+	line := p.parts[series]
+	line = append(line, s.Name...)
+	line = append(line, labels...)
+	line = append(line, ' ')
+	line = p.appendFloat(line, v/s.Divisor)
+	p.parts[series] = append(line, '\n')
+}
+
+// appendFloat appends a number as expfmt writes it: OpenMetrics tells floats
+// from integers, and all of ours are floats.
+func (p *page) appendFloat(dst []byte, v float64) []byte {
+	start := len(dst)
+	switch {
+	case v == 0: // minus zero, too
+		dst = append(dst, '0')
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		return strconv.AppendFloat(dst, v, 'g', -1, 64)
+	default:
+		dst = strconv.AppendFloat(dst, v, 'g', -1, 64)
+	}
+	if p.openMetrics && !slices.ContainsFunc(dst[start:], func(c byte) bool { return c == '.' || c == 'e' }) {
+		dst = append(dst, ".0"...)
+	}
+	return dst
 }
 
 // nodePage writes the series of one node on a page.
 type nodePage struct {
 	*page
-	// common are labels that every series of the node gets.
-	common []*dto.LabelPair
+	// common are labels that every line of the node gets, as text.
+	common string
 	// left is how many series the node may still have.
 	left int
 	// dropped counts by collector what the limits kept off the page.
 	dropped map[string]int
 }
 
-func (p *page) node(common ...*dto.LabelPair) *nodePage {
-	return &nodePage{page: p, common: common, left: p.limits.Series, dropped: make(map[string]int)}
+// node returns what writes a node that has the page to itself.
+func (p *page) node() *nodePage {
+	return &nodePage{page: p, left: p.limits.Series, dropped: make(map[string]int)}
+}
+
+// oneOf returns what writes a node that the label node tells from others.
+func (p *page) oneOf(node string) *nodePage {
+	n := p.node()
+	n.common = `node="` + n.value(node) + `"`
+	return n
+}
+
+// value makes the text of a label's value out of any string.
+func (p *page) value(s string) string {
+	return valueEscaper.Replace(labelValue(s, p.limits.LabelBytes))
 }
 
 // reading writes all that a reading of the node gave.
 func (n *nodePage) reading(r reading) {
-	tables := make(map[string]*table)
+	tables := n.tables(r)
+	for i := range n.rows {
+		row := &n.rows[i]
+		if t, ok := tables[row.Table]; ok {
+			n.write(row, &t)
+		}
+	}
+	n.about(r)
+}
+
+// tables makes the tables of a reading fit for the page.
+func (n *nodePage) tables(r reading) map[string]table {
+	tables := make(map[string]table, 2*len(r.collectors)) // no collector has more
 	for _, c := range r.collectors {
 		if c.Err != "" {
 			continue
@@ -73,79 +171,40 @@ func (n *nodePage) reading(r reading) {
 			tables[t.Name] = bounded
 		}
 	}
-	for i := range n.catalogue {
-		row := &n.catalogue[i]
-		if t, ok := tables[row.Table]; ok {
-			n.write(row, t)
-		}
-	}
-	n.about(r)
+	return tables
 }
 
 // write adds the series that a table gives for a row of the catalogue.
-func (n *nodePage) write(row *Family, t *table) {
-	names := row.Series(n.names)
-	if len(names) == 0 || !t.has(row.Labels) {
+func (n *nodePage) write(r *row, t *table) {
+	var ok bool
+	if n.positions, ok = t.positions(n.positions[:0], r.Labels); !ok {
 		return
 	}
-	for _, sample := range row.Samples {
+	for i, sample := range r.Samples {
 		value, ok := t.compile(sample.Value)
 		if !ok {
 			continue
 		}
-		for i := range t.rows {
-			v, ok := value.of(t.rows[i].values)
-			if !ok {
-				continue
-			}
-			labels := n.labels(row, t, i, sample)
-			for _, name := range names {
-				n.add(row, name, labels, v)
+		for _, from := range t.rows {
+			if v, ok := value.of(from.values); ok {
+				n.labels = r.labels[i].appendTo(n.labels[:0], n.common, from.labels, n.positions)
+				n.add(r, n.labels, v)
 			}
 		}
 	}
 }
 
-// add writes one series, or counts it as dropped when the node has too many.
-func (n *nodePage) add(row *Family, name Series, labels []*dto.LabelPair, v float64) {
-	if n.left <= 0 {
-		n.drop(row.Collector, 1)
-		return
-	}
-	n.left--
-	n.put(row, name, labels, v)
-}
-
-func (n *nodePage) put(row *Family, name Series, labels []*dto.LabelPair, v float64) {
-	v /= name.Divisor
-	m := &dto.Metric{Label: labels}
-	switch row.Type {
-	case Counter:
-		m.Counter = &dto.Counter{Value: &v}
-	case Gauge:
-		m.Gauge = &dto.Gauge{Value: &v}
-	case Untyped:
-		m.Untyped = &dto.Untyped{Value: &v}
-	}
-	mf := n.family(name.Name, row)
-	mf.Metric = append(mf.Metric, m)
-}
-
-// labels are the labels of one series, in the order of the catalogue.
-func (n *nodePage) labels(row *Family, t *table, i int, sample Sample) []*dto.LabelPair {
-	pairs := make([]*dto.LabelPair, 0, len(n.common)+len(row.Labels))
-	pairs = append(pairs, n.common...)
-	given := sample.Fixed
-	for _, l := range row.Labels {
-		var value string
-		if l.From == "" {
-			value, given = given[0], given[1:]
-		} else {
-			value = t.label(i, l.From)
+// add writes a sample under each of its names, or counts it as dropped when the
+// node has too many series.
+func (n *nodePage) add(r *row, labels []byte, v float64) {
+	for _, series := range r.series {
+		if n.left <= 0 {
+			n.drop(r.Collector, 1)
+			continue
 		}
-		pairs = append(pairs, pair(l.Name, value))
+		n.left--
+		n.line(series, labels, v)
 	}
-	return pairs
 }
 
 func (n *nodePage) drop(collector string, series int) {
@@ -157,17 +216,9 @@ func (n *nodePage) drop(collector string, series int) {
 // about writes what the exporter knows of the node and of this scrape. The
 // limits do not apply: these series say what the limits did.
 func (n *nodePage) about(r reading) {
-	up := 0.0
-	if r.snapshot != nil {
-		up = 1
-	}
-	n.exporter(upName, up, n.familyLabel(r.node)...)
+	n.up(r)
 	for _, state := range States() {
-		value := 0.0
-		if state == r.node.State {
-			value = 1
-		}
-		n.exporter(nodeStateName, value, pair("state", string(state)))
+		n.exporter(nodeStateName, flag(state == r.node.State), string(state))
 	}
 	if r.snapshot == nil {
 		return
@@ -179,15 +230,27 @@ func (n *nodePage) about(r reading) {
 	}
 }
 
+// up writes whether the node answered. It has the label family on pages that
+// tell nodes apart by labels; on a page of its own a node has it from service
+// discovery.
+func (n *nodePage) up(r reading) {
+	common := n.common
+	if common != "" && r.node.Family != "" {
+		common += `,family="` + n.value(r.node.Family) + `"`
+	}
+	up := n.own[upName]
+	n.labels = up.labels[0].appendTo(n.labels[:0], common, nil, nil)
+	n.line(up.series[0], n.labels, flag(r.snapshot != nil))
+}
+
 // outcome writes what came of a collector.
 func (n *nodePage) outcome(c snapshot.Collector) {
-	label := pair("collector", c.Name)
-	n.exporter(durationName, c.Duration.Seconds(), label)
-	n.exporter(successName, flag(c.Err == ""), label)
-	n.exporter(shedName, flag(c.Shed), label)
-	n.exporter(droppedName, float64(n.dropped[c.Name]), label)
+	n.exporter(durationName, c.Duration.Seconds(), c.Name)
+	n.exporter(successName, flag(c.Err == ""), c.Name)
+	n.exporter(shedName, flag(c.Shed), c.Name)
+	n.exporter(droppedName, float64(n.dropped[c.Name]), c.Name)
 	if c.Missing != "" {
-		n.exporter(missingName, 1, label, pair("reason", labelValue(c.Missing, n.limits.LabelBytes)))
+		n.exporter(missingName, 1, c.Name, n.value(c.Missing))
 	}
 }
 
@@ -198,21 +261,13 @@ func flag(b bool) float64 {
 	return 0
 }
 
-// familyLabel is the label family on pages that tell nodes apart by labels;
-// on a page of its own a node has it from service discovery.
-func (n *nodePage) familyLabel(node Node) []*dto.LabelPair {
-	if len(n.common) == 0 || node.Family == "" {
-		return nil
-	}
-	return []*dto.LabelPair{pair("family", labelValue(node.Family, n.limits.LabelBytes))}
-}
+// inOrder are the positions of values that are in the order of their labels.
+var inOrder = [...]int{0, 1}
 
-// exporter writes a series of one of pageFamilies.
-func (n *nodePage) exporter(name string, v float64, labels ...*dto.LabelPair) {
-	i := slices.IndexFunc(n.catalogue, func(f Family) bool { return f.Name == name })
-	n.put(&n.catalogue[i], Series{Name: name, Divisor: 1}, slices.Concat(n.common, labels), v)
-}
-
-func pair(name, value string) *dto.LabelPair {
-	return &dto.LabelPair{Name: &name, Value: &value}
+// exporter writes a series of one of pageFamilies, with the values of its
+// labels.
+func (n *nodePage) exporter(name string, v float64, values ...string) {
+	row := n.own[name]
+	n.labels = row.labels[0].appendTo(n.labels[:0], n.common, values, inOrder[:])
+	n.line(row.series[0], n.labels, v)
 }

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-
 	"github.com/erlops/erlops/exporter/snapshot"
 )
 
@@ -26,7 +24,8 @@ func (h *Handler) Probe() http.Handler {
 
 func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
 	settings := h.settings.Load()
-	targets := r.URL.Query()["target"]
+	query := r.URL.Query()
+	targets := query["target"]
 	if len(targets) != 1 || targets[0] == "" {
 		refuse(w, errors.New("the parameter target must name one node, as in /probe?target=rabbit@host"))
 		return
@@ -36,7 +35,7 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("There is no node %.300q here.", targets[0]), http.StatusNotFound)
 		return
 	}
-	names, err := h.selected(r)
+	names, err := h.selected(query)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -53,14 +52,17 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 
-	debug := r.URL.Query().Get("debug") == "true"
+	debug := query.Get("debug") == "true"
 	var record bytes.Buffer
 	log := h.logger
 	if debug {
 		log = slog.New(newTee(h.logger.Handler(), &record))
 	}
 	log = log.With("node", node.Name)
-	p, ok := h.probePage(r.Context(), log, node, snapshot.Request{Collectors: names}, timeout)
+	form := h.negotiate(r.Header, query, settings)
+	form.openMetrics = form.openMetrics && !debug
+	p, ok := h.probePage(r.Context(), log, form, node, snapshot.Request{Collectors: names}, timeout)
+	defer p.release()
 	if !ok {
 		refusePage(w)
 		return
@@ -69,15 +71,14 @@ func (h *Handler) probe(w http.ResponseWriter, r *http.Request) {
 		writeDebug(w, &record, p, node)
 		return
 	}
-	p.write(w, r)
+	form.write(w, r, p)
 }
 
-// probePage reads a node within timeout and makes the page of it; false when
-// there is no place for that.
+// probePage reads a node within timeout and makes the page of it, which is to be
+// released; false when there is no place for that.
 func (h *Handler) probePage(
-	ctx context.Context, log *slog.Logger, node Node, request snapshot.Request, timeout time.Duration,
+	ctx context.Context, log *slog.Logger, form answer, node Node, request snapshot.Request, timeout time.Duration,
 ) (*page, bool) {
-	settings := h.settings.Load()
 	start := h.now()
 	deadline := time.Now().Add(timeout)
 	log.Debug("probe begins", "state", node.State, "timeout", timeout, "collectors", request.Collectors)
@@ -85,14 +86,14 @@ func (h *Handler) probePage(
 	defer cancel()
 	got := h.read(reading, log, node, request)
 
-	p := newPage(h.catalogue, settings.Names, settings.Limits)
+	p := form.page()
 	n := p.node()
 	ok := h.places.makePage(ctx, deadline.Add(answerTime), func() { n.reading(got) })
 	h.self.count(got, n.dropped)
 	for _, c := range slices.Sorted(maps.Keys(n.dropped)) {
-		log.Warn("series dropped by a limit", "collector", c, "series", n.dropped[c], "limits", settings.Limits)
+		log.Warn("series dropped by a limit", "collector", c, "series", n.dropped[c], "limits", p.limits)
 	}
-	log.Debug("probe ends", "up", got.snapshot != nil, "duration", h.now().Sub(start), "families", len(p.families))
+	log.Debug("probe ends", "up", got.snapshot != nil, "duration", h.now().Sub(start), "families", p.families())
 	return p, ok
 }
 
@@ -104,12 +105,7 @@ func writeDebug(w http.ResponseWriter, record *bytes.Buffer, p *page, node Node)
 	out.WriteString("Log of the probe:\n\n")
 	out.Write(record.Bytes())
 	out.WriteString("\nMetrics:\n\n")
-	families, _ := p.gather() // has no errors to give
-	for _, mf := range families {
-		if _, err := expfmt.MetricFamilyToText(&out, mf); err != nil {
-			fmt.Fprintf(&out, "%s: %v\n", mf.GetName(), err)
-		}
-	}
+	out.Write(p.bytes())
 	fmt.Fprintf(&out, "\nSettings of %s:\n\n", node.Name)
 	for _, k := range slices.Sorted(maps.Keys(node.Settings)) {
 		fmt.Fprintf(&out, "%s: %s\n", k, node.Settings[k])

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,8 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 
 	"github.com/erlops/erlops/exporter/snapshot"
 )
@@ -47,7 +46,7 @@ func (h *Handler) read(ctx context.Context, log *slog.Logger, node Node, r snaps
 	s, err := h.fleet.Snapshot(ctx, node.Name, r)
 	switch {
 	case err == nil:
-		logSnapshot(log, s)
+		logSnapshot(ctx, log, s)
 		return reading{node: node, snapshot: s, collectors: h.known(s)}
 	case errors.Is(err, context.DeadlineExceeded):
 		log.Warn("node did not answer in time", "err", err)
@@ -69,12 +68,14 @@ func (h *Handler) known(s *snapshot.Snapshot) []snapshot.Collector {
 	return known
 }
 
-func logSnapshot(log *slog.Logger, s *snapshot.Snapshot) {
+func logSnapshot(ctx context.Context, log *slog.Logger, s *snapshot.Snapshot) {
+	debug := log.Enabled(ctx, slog.LevelDebug)
 	log.Debug("snapshot", "taken", s.Taken, "round_trip", s.RoundTrip, "bytes", s.Bytes)
 	for _, c := range s.Collectors {
 		switch {
 		case c.Err != "":
 			log.Warn("collector failed", "collector", c.Name, "duration", c.Duration, "err", c.Err)
+		case !debug: // what follows would be made for nobody
 		case c.Missing != "":
 			log.Debug("collector does not apply", "collector", c.Name, "duration", c.Duration, "reason", c.Missing)
 		default:
@@ -103,8 +104,8 @@ func scrapeTimeout(r *http.Request, limit time.Duration) (time.Duration, error) 
 
 // selected reads the parameter collect[]: nil, meaning all that are on, or
 // the names of known collectors.
-func (h *Handler) selected(r *http.Request) ([]string, error) {
-	asked := r.URL.Query()["collect[]"]
+func (h *Handler) selected(query url.Values) ([]string, error) {
+	asked := query["collect[]"]
 	for _, name := range asked {
 		if !slices.Contains(h.collectors, name) {
 			return nil, fmt.Errorf("there is no collector %.40q; collect[] takes %s", name, strings.Join(h.collectors, ", "))
@@ -123,17 +124,6 @@ func collectorsOf(catalogue []Family) []string {
 		}
 	}
 	return names
-}
-
-// write sends a page. OpenMetrics is offered only with the names of one
-// generation: with both, a counter would be declared twice.
-func (p *page) write(w http.ResponseWriter, r *http.Request) {
-	opts := promhttp.HandlerOpts{EnableOpenMetrics: p.names == NamesV6}
-	if p.names != NamesV6 {
-		opts.AcceptedFormats = []expfmt.Format{expfmt.NewFormat(expfmt.TypeTextPlain)}
-	}
-	gather := func() ([]*dto.MetricFamily, error) { return p.gather() }
-	promhttp.HandlerFor(prometheus.GathererFunc(gather), opts).ServeHTTP(w, r)
 }
 
 // refuse answers a request that asks for what cannot be.

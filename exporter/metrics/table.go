@@ -16,33 +16,77 @@ type table struct {
 }
 
 type tableRow struct {
-	key    string
+	// key is all labels, for comparison.
+	key string
+	// labels are the values of the labels, escaped.
 	labels []string
 	values []snapshot.Value
 }
 
-func newTable(t snapshot.Table, limits Limits) *table {
-	out := &table{labels: t.Labels, columns: t.Columns, rows: make([]tableRow, 0, len(t.Rows))}
-	seen := make(map[string]bool, len(t.Rows))
+func newTable(t snapshot.Table, limits Limits) table {
+	out := table{labels: t.Labels, columns: t.Columns, rows: make([]tableRow, 0, len(t.Rows))}
+	// The labels of all rows share their memory.
+	labels := make([]string, 0, len(t.Rows)*len(t.Labels))
 	for _, r := range t.Rows {
 		if len(r.Labels) != len(t.Labels) {
 			out.dropped++
 			continue
 		}
-		row := tableRow{labels: make([]string, len(r.Labels)), values: r.Values}
-		for i, v := range r.Labels {
-			row.labels[i] = labelValue(v, limits.LabelBytes)
+		first := len(labels)
+		for _, v := range r.Labels {
+			labels = append(labels, labelValue(v, limits.LabelBytes))
 		}
-		row.key = strings.Join(row.labels, "\x00")
-		if seen[row.key] {
-			out.dropped++
+		out.rows = append(out.rows, tableRow{labels: labels[first:], values: r.Values})
+	}
+	if len(out.rows) > 1 {
+		out.setKeys()
+		out.unite()
+		out.cut(limits.Rows)
+	}
+	for i, v := range labels {
+		labels[i] = valueEscaper.Replace(v)
+	}
+	return out
+}
+
+// setKeys makes the keys of the rows, which share their memory, too.
+func (t *table) setKeys() {
+	size := 0
+	for _, r := range t.rows {
+		size += r.keySize()
+	}
+	var keys strings.Builder
+	keys.Grow(size)
+	for i, r := range t.rows {
+		for _, v := range r.labels {
+			keys.WriteString(v)
+			keys.WriteByte(0) // which is in no label
+		}
+		t.rows[i].key = keys.String()[keys.Len()-r.keySize():]
+	}
+}
+
+func (r *tableRow) keySize() int {
+	n := 0
+	for _, v := range r.labels {
+		n += len(v) + 1
+	}
+	return n
+}
+
+// unite keeps the first of rows with the same labels.
+func (t *table) unite() {
+	seen := make(map[string]bool, len(t.rows))
+	rows := t.rows[:0]
+	for _, r := range t.rows {
+		if seen[r.key] {
+			t.dropped++
 			continue
 		}
-		seen[row.key] = true
-		out.rows = append(out.rows, row)
+		seen[r.key] = true
+		rows = append(rows, r)
 	}
-	out.cut(limits.Rows)
-	return out
+	t.rows = rows
 }
 
 // cut keeps the rows whose labels come first, so that it is the same rows in
@@ -56,18 +100,20 @@ func (t *table) cut(rows int) {
 	t.rows = t.rows[:rows]
 }
 
-// has says whether the table has the labels that a family takes from it.
-func (t *table) has(labels []Label) bool {
+// positions appends where in a row the labels are that a family takes from it;
+// false when the table lacks one.
+func (t *table) positions(dst []int, labels []Label) ([]int, bool) {
 	for _, l := range labels {
-		if l.From != "" && !slices.Contains(t.labels, l.From) {
-			return false
+		if l.From == "" {
+			continue
 		}
+		i := slices.Index(t.labels, l.From)
+		if i < 0 {
+			return dst, false
+		}
+		dst = append(dst, i)
 	}
-	return true
-}
-
-func (t *table) label(row int, name string) string {
-	return t.rows[row].labels[slices.Index(t.labels, name)]
+	return dst, true
 }
 
 // formula is a Value with its columns looked up.
@@ -78,11 +124,11 @@ type formula struct {
 
 // compile looks up the columns of a value; false when the table lacks one.
 func (t *table) compile(v Value) (formula, bool) {
-	f := formula{column: slices.Index(t.columns, v.Column), times: -1}
+	f := formula{column: slices.Index(t.columns, v.Column), minus: make([]int, len(v.Minus)), times: -1}
 	ok := f.column >= 0
-	for _, c := range v.Minus {
-		i := slices.Index(t.columns, c)
-		f.minus, ok = append(f.minus, i), ok && i >= 0
+	for i, c := range v.Minus {
+		f.minus[i] = slices.Index(t.columns, c)
+		ok = ok && f.minus[i] >= 0
 	}
 	if v.Times != "" {
 		f.times = slices.Index(t.columns, v.Times)
