@@ -277,6 +277,21 @@ func descriptors(t testing.TB) int {
 	return len(entries)
 }
 
+// TestOwnConnectionNotNoticed tells a name that we had ourselves, as a node that
+// was stopped still believes, from one that somebody else has.
+func TestOwnConnectionNotNoticed(t *testing.T) {
+	t.Parallel()
+	peer := erltest.Start(t, erltest.Options{})
+	n := start(t, dist.Options{DialTimeout: 3 * time.Second})
+	require.NoError(t, dial(t, n, target(peer)).Close())
+	again := fake(t, func(p *fakePeer) error {
+		return errors.Join(p.hello(), p.sendShort([]byte("salive")))
+	})
+	again.Node = peer.Name
+	_, err := n.Dial(t.Context(), again)
+	requireKind(t, err, dist.KindNotNoticed, dist.ErrNotNoticed, "our own last connection ended", "net_ticktime")
+}
+
 func TestRunEnds(t *testing.T) {
 	t.Parallel()
 	peer := erltest.Start(t, erltest.Options{})
