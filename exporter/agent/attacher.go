@@ -77,7 +77,7 @@ func (a *Attacher) Attach(ctx context.Context, t Target) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.attach(ctx, conn, t.Settings)
+	s, err := a.attach(ctx, conn, t)
 	if err != nil {
 		// Closing is what makes an agent leave that was started all the same.
 		_ = conn.Close()
@@ -86,7 +86,7 @@ func (a *Attacher) Attach(ctx context.Context, t Target) (*Session, error) {
 	return s, nil
 }
 
-func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, settings Settings) (*Session, error) {
+func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, t Target) (*Session, error) {
 	release, released, err := survey(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -99,13 +99,13 @@ func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, settings Setting
 		return nil, err
 	}
 	l := launcher{conn: conn, released: released, beam: beam}
-	if !released && settings.Injection == InjectionNever {
-		return a.attachPlain(ctx, conn, settings, release, reasonNever)
+	if !released && t.Settings.Injection == InjectionNever {
+		return a.attachPlain(ctx, conn, t, release, reasonNever)
 	}
-	l.argument = etf.Tuple{int64(protocol), conn.Self(), a.opts.Lease.Milliseconds(), settings.term()}
+	l.argument = etf.Tuple{int64(protocol), conn.Self(), a.opts.Lease.Milliseconds(), t.term()}
 	pid, greeting, err := l.launch(ctx)
 	if other, ok := errors.AsType[*protocolError](err); ok && released {
-		return a.attachPlain(ctx, conn, settings, release, other.Error())
+		return a.attachPlain(ctx, conn, t, release, other.Error())
 	}
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (a *Attacher) attach(ctx context.Context, conn *dist.Conn, settings Setting
 	if released {
 		h.info.Agent = AgentReleased
 	}
-	s := newSession(conn, pid, down, h, settings, a.opts)
+	s := newSession(conn, pid, down, h, t, a.opts)
 	s.start()
 	return s, nil
 }

@@ -26,7 +26,7 @@
 // lasts, and every reading looks who else does: the exporter whose node name
 // sorts first goes on, the session of any other ends with *OwnedError.
 //
-// # Protocol, version 2
+// # Protocol, version 3
 //
 // Attach makes these remote calls, through rex:
 //
@@ -37,13 +37,15 @@
 //	lists:zipwith(fun erlang:apply/2, Funs, Args)
 //	    unless the node has it: code:soft_purge/1, code:load_binary/3,
 //	    code:soft_purge/1, then
-//	    erl_exporter_agent:start({2, Owner, LeaseMs, Settings})
+//	    erl_exporter_agent:start({3, Owner, LeaseMs, Settings})
 //	application:which_applications(5000)
 //
-// Owner is the connection's process, Settings is {DeadlineMs, PerInstance,
-// MSAcc, ReductionsPerMinute, MemoryBytes, BytesPerMinute}. start/1 answers
+// Owner is the connection's process, Settings a map: deadline (ms),
+// per_instance, msacc, max_reductions and max_bytes (a minute), max_memory
+// (bytes), credit, and sources, a map from each source to its configuration.
+// start/1 answers
 //
-//	{ok, Agent, {2, Schema, Info, MSAccOurs}}   it runs
+//	{ok, Agent, {3, Schema, Info, MSAccOurs}}   it runs
 //	{error, owned}                              another agent was faster
 //	{error, {protocol, Version}}                not this version
 //
@@ -54,7 +56,10 @@
 // To the agent:
 //
 //	{handover, Pid}                     any exporter: leave, or say whose you are
-//	{Owner, renew, Credit}              the lease holds; so many events may come
+//	{Owner, renew}                      the lease holds
+//	{Owner, credit, Source, Events}     so many more events of the source may come
+//	{Owner, request, Ref, Source, Request}  for a source: {configure, Config}, off,
+//	                                    or what only it knows
 //	{Owner, snapshot, Seq, Collectors}  read these
 //	{Owner, detach}                     leave
 //
@@ -62,7 +67,8 @@
 //
 //	{erl_exporter_agent, owned, Node}          answer to handover
 //	{erl_exporter_agent, snapshot, Seq, Bin}   answer to snapshot
-//	{erl_exporter_agent, event, Event}         {shedding, LeftOut, {What, Limit}, Used}
+//	{erl_exporter_agent, event, Source, Seq, Event}  something happened
+//	{erl_exporter_agent, reply, Ref, Term}     answer to request
 //	{erl_exporter_agent, leaving, Reason}      the last message
 //
 // handover and owned are the same in all versions: an agent whose owner is of
@@ -70,6 +76,19 @@
 // answers with the name of its owner's node. Everything is sent without
 // connecting and without waiting for a full buffer; what cannot be sent is
 // dropped and counted.
+//
+// # Events
+//
+// A source sends at most as many events as it has credit for, Settings.credit at
+// first; what it has none for is dropped, and counted in the collector agent.
+// Events are numbered from 1 on, with those that are dropped, so that a gap shows.
+// The source agent is the agent itself; its events are
+//
+//	{shedding, LeftOut, {What, Limit}, Used}    it leaves collectors out
+//	{source_failed, Source, Reason}             a source has ended
+//
+// A request gets one reply: what the source answers, ok, or {error, off | failed |
+// {missing, Why}}.
 //
 // # A reading
 //

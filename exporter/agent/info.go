@@ -70,7 +70,7 @@ type hello struct {
 
 // protocol is the version of messages and state that this package and the
 // embedded module speak.
-const protocol = 2
+const protocol = 3
 
 func parseHello(t etf.Term) (hello, error) {
 	tuple, ok := t.(etf.Tuple)

@@ -51,8 +51,10 @@ func (s *Session) handle(event etf.Term) (leaving etf.Term, err error) {
 	switch {
 	case t[1] == etf.Atom("snapshot") && len(t) == 4:
 		return nil, s.answered(t[2], t[3])
-	case t[1] == etf.Atom("event"):
-		s.shedding(t[2])
+	case t[1] == etf.Atom("event") && len(t) == 5:
+		s.happened(t[2], t[3], t[4])
+	case t[1] == etf.Atom("reply") && len(t) == 4:
+		s.replied(t[2], t[3])
 	case t[1] == etf.Atom("leaving"):
 		return t[2], nil
 	}
@@ -61,11 +63,7 @@ func (s *Session) handle(event etf.Term) (leaving etf.Term, err error) {
 
 // shedding tells what the agent leaves out from now on, by its event
 // {shedding, LeftOut, {What, Limit}, Used}.
-func (s *Session) shedding(event etf.Term) {
-	t, _ := event.(etf.Tuple)
-	if len(t) != 4 {
-		return
-	}
+func (s *Session) shedding(t etf.Tuple) {
 	left, _ := names(t[1])
 	if len(left) == 0 {
 		s.log.Info("The agent is within its limits again and leaves nothing out")

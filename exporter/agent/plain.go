@@ -42,7 +42,7 @@ var collectorNames = []string{
 
 // attachPlain makes a session without an agent. It fails with *OwnedError when
 // an exporter whose name sorts before ours reads the node the same way.
-func (a *Attacher) attachPlain(ctx context.Context, conn *dist.Conn, settings Settings, release, reason string) (*Session, error) {
+func (a *Attacher) attachPlain(ctx context.Context, conn *dist.Conn, t Target, release, reason string) (*Session, error) {
 	p := &plain{conn: conn, reason: reason, items: plainItems()}
 	found, err := conn.Call(ctx, "erlang", "whereis", etf.Atom(witness))
 	if err != nil {
@@ -69,7 +69,7 @@ func (a *Attacher) attachPlain(ctx context.Context, conn *dist.Conn, settings Se
 	for _, name := range collectorNames {
 		h.schema = append(h.schema, collectorSchema{name: name})
 	}
-	s := newSession(conn, etf.Pid{}, etf.Ref{}, h, settings, a.opts)
+	s := newSession(conn, etf.Pid{}, etf.Ref{}, h, t, a.opts)
 	s.plain = p
 	go s.listen()
 	s.log.Info("Read without an agent", "reason", reason)

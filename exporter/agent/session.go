@@ -15,8 +15,6 @@ import (
 )
 
 const (
-	// eventCredit is how many events an agent may send between two renewals.
-	eventCredit = 100
 	// maxUnanswered is how many requests may wait for an agent, those included
 	// whose callers have given up.
 	maxUnanswered = 64
@@ -39,6 +37,7 @@ type Session struct {
 	msaccOurs bool
 	log       *slog.Logger
 	decoder   *decoder // used by listen only
+	streams   map[string]*stream
 	plain     *plain   // reads a node without an agent; nil where one runs
 
 	stopRenewing chan struct{}
@@ -54,6 +53,8 @@ type Session struct {
 	seq        int64
 	unanswered map[int64]*question
 	cost       Cost
+	requests   int64
+	replies    map[int64]chan<- etf.Term
 }
 
 // question is a request that the agent has not answered yet.
@@ -84,29 +85,34 @@ type Cost struct {
 	Shedding bool
 }
 
-func newSession(conn *dist.Conn, pid etf.Pid, down etf.Ref, h hello, settings Settings, o Options) *Session {
+func newSession(conn *dist.Conn, pid etf.Pid, down etf.Ref, h hello, t Target, o Options) *Session {
 	return &Session{
 		conn:         conn,
 		pid:          pid,
 		down:         down,
 		info:         h.info,
 		schema:       h.schema,
-		settings:     settings,
+		settings:     t.Settings,
 		renew:        o.Renew,
 		msaccOurs:    h.msaccOurs,
 		log:          o.Logger.With("node", conn.Node()),
 		decoder:      newDecoder(h),
+		streams:      newStreams(t.Sources),
 		stopRenewing: make(chan struct{}),
 		asking:       make(chan struct{}, 1),
 		left:         make(chan struct{}),
 		done:         make(chan struct{}),
 		unanswered:   make(map[int64]*question),
+		replies:      make(map[int64]chan<- etf.Term),
 	}
 }
 
 func (s *Session) start() {
 	go s.listen()
 	go s.keepLease()
+	for _, st := range s.streams {
+		go s.handOver(st)
+	}
 }
 
 // Info is what the node said of itself.
@@ -308,7 +314,7 @@ func (s *Session) keepLease() {
 	defer cancel()
 	for {
 		// A failed send has ended the connection, or will not repeat itself.
-		_ = s.conn.Send(ctx, s.pid, etf.Tuple{s.conn.Self(), etf.Atom("renew"), int64(eventCredit)})
+		_ = s.conn.Send(ctx, s.pid, etf.Tuple{s.conn.Self(), etf.Atom("renew")})
 		select {
 		case <-ticker.C:
 		case <-s.stopRenewing:

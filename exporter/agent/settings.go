@@ -34,6 +34,9 @@ type Target struct {
 	Node, Cookie, Address, EPMD string
 	TLS                         *tls.Config
 	Settings                    Settings
+	// Sources are those that the agent runs, with one name each. Without an
+	// agent there are none.
+	Sources []Source
 }
 
 // Settings are what can be chosen for a node.
@@ -119,10 +122,17 @@ func (s Settings) on(collector string) bool {
 	return on || !said
 }
 
-// term is Settings as erl_exporter_agent:start/1 takes them.
-func (s Settings) term() etf.Term {
-	l := s.Limits.WithDefaults()
-	return etf.Tuple{
-		l.Deadline.Milliseconds(), s.AllocatorsPerInstance, etf.Atom(s.msacc()), l.Reductions, l.Memory, l.Bytes,
+// term is what erl_exporter_agent:start/1 takes as settings.
+func (t Target) term() etf.Term {
+	s, l := t.Settings, t.Settings.Limits.WithDefaults()
+	return etf.Map{
+		{Key: etf.Atom("deadline"), Value: l.Deadline.Milliseconds()},
+		{Key: etf.Atom("per_instance"), Value: s.AllocatorsPerInstance},
+		{Key: etf.Atom("msacc"), Value: etf.Atom(s.msacc())},
+		{Key: etf.Atom("max_reductions"), Value: l.Reductions},
+		{Key: etf.Atom("max_memory"), Value: l.Memory},
+		{Key: etf.Atom("max_bytes"), Value: l.Bytes},
+		{Key: etf.Atom("credit"), Value: int64(eventWindow)},
+		{Key: etf.Atom("sources"), Value: sourceTerms(t.Sources)},
 	}
 }

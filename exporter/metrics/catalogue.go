@@ -166,7 +166,7 @@ func (f *Family) Series(n Names) []Series {
 func Catalogue() []Family {
 	return slices.Concat(
 		memoryFamilies(), statisticsFamilies(), systemInfoFamilies(),
-		osProcessFamilies(), mnesiaFamilies(), agentFamilies(),
+		osProcessFamilies(), mnesiaFamilies(), agentFamilies(), agentSourceFamilies(),
 		distributionFamilies(), msaccFamilies(), allocatorFamilies(),
 		mnesiaTableFamilies(), pageFamilies(),
 	)

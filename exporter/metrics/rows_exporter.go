@@ -46,6 +46,24 @@ func agentFamilies() []Family {
 	return complete(rows, Family{Type: Gauge, Collector: snapshot.Agent, Table: "agent", Cost: Cheap})
 }
 
+// agentSourceFamilies are what the sources of events on the node have told.
+func agentSourceFamilies() []Family {
+	rows := []Family{
+		{
+			Name: "erlang_exporter_agent_events_total", Samples: single("events"),
+			Help: "Events that a source in the agent has had, with those that were dropped",
+		},
+		{
+			Name: "erlang_exporter_agent_events_dropped_total", Samples: single("dropped"),
+			Help: "Events that a source in the agent had to drop because the exporter did not take more",
+		},
+	}
+	return complete(rows, Family{
+		Type: Counter, Call: "agent", Labels: labelled("source"),
+		Collector: snapshot.Agent, Table: snapshot.AgentSource, Cost: Cheap,
+	})
+}
+
 // pageFamilies are what the exporter itself knows of a node and a scrape.
 func pageFamilies() []Family {
 	collector := labelled("collector")

@@ -22,6 +22,9 @@ type environment struct {
 	// that failed before have places of their own, so that hundreds of hosts
 	// that swallow packets never keep a new node waiting.
 	first, again chan struct{}
+	pulse        time.Duration
+	onPulse      func(Pulse)
+	sources      func(Ref) []agent.Source
 	random       func() float64
 	now          func() time.Time
 	logger       *slog.Logger
@@ -187,6 +190,9 @@ func (a *actor) attach(ctx context.Context, t agent.Target, b *backoff) (Session
 	defer func() { <-places }()
 
 	a.dialling()
+	if a.env.sources != nil {
+		t.Sources = a.env.sources(a.ref())
+	}
 	ctx, cancel := context.WithTimeout(ctx, a.env.attachTimeout)
 	defer cancel()
 	begun := time.Now()
@@ -200,13 +206,20 @@ func (a *actor) attach(ctx context.Context, t agent.Target, b *backoff) (Session
 func (a *actor) hold(ctx context.Context, s Session) {
 	a.up(s)
 	a.logger.Info("attached", "otp_release", s.Info().OTPRelease)
+	pulsing, stopPulse := context.WithCancel(ctx)
+	var pulse sync.WaitGroup
+	pulse.Go(func() { a.pulse(pulsing, s) })
 	select {
 	case <-s.Done():
+		stopPulse()
 		a.lost(s.Err())
 	case <-ctx.Done():
+		stopPulse()
 		a.leave()
 		a.detach(s)
 	}
+	// No pulse of this session comes after the next has begun.
+	pulse.Wait()
 }
 
 func (a *actor) detach(s Session) {
@@ -228,13 +241,18 @@ func (a *actor) snapshot(ctx context.Context, req snapshot.Request) (*snapshot.S
 	if r != nil {
 		return r.read(ctx, req)
 	}
-	e := &StateError{Node: a.name, State: c.state, Since: c.since, Reason: c.reason}
+	return nil, c.unreadable(a.name)
+}
+
+// unreadable says why a node that is not up cannot be read.
+func (c *condition) unreadable(name string) *StateError {
+	e := &StateError{Node: name, State: c.state, Since: c.since, Reason: c.reason}
 	// What went wrong before a person suspended the node, or changed its
 	// settings, is not why it cannot be read now.
 	if c.state == Down || c.state == Refused || c.state == Connecting {
 		e.Err = c.lastErr
 	}
-	return nil, e
+	return e
 }
 
 // sleep waits for d, or until ctx is done.

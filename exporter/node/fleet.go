@@ -35,6 +35,12 @@ type Session interface {
 	Info() agent.NodeInfo
 	// Cost is what the agent costs the node. It does not block.
 	Cost() agent.Cost
+	// Request asks a source of the agent, Configure and SwitchOff change it, and
+	// Call calls a function on the node; see the methods of *agent.Session.
+	Request(ctx context.Context, source string, request agent.Term) (agent.Term, error)
+	Configure(ctx context.Context, source string, config agent.Term) error
+	SwitchOff(ctx context.Context, source string) error
+	Call(ctx context.Context, module, function string, args ...agent.Term) (agent.Term, error)
 	// Done is closed when the session has ended; Err then says why.
 	Done() <-chan struct{}
 	Err() error
@@ -76,6 +82,14 @@ type Options struct {
 	Parallel int
 	// ReadingAge is how old a shared reading may be (1 s).
 	ReadingAge time.Duration
+	// Pulse is the time between readings that the fleet takes by itself (15 s);
+	// OnPulse takes them, from a goroutine of the node. It must not block. The
+	// first comes right after the attachment. Without OnPulse there are none.
+	Pulse   time.Duration
+	OnPulse func(Pulse)
+	// Sources gives the sources of events that a node is to be attached with; nil
+	// for none.
+	Sources func(Ref) []agent.Source
 	// Now is the clock (time.Now), Random gives numbers in [0, 1) for jitter.
 	Now    func() time.Time
 	Random func() float64
@@ -95,6 +109,7 @@ func (o *Options) validate() error {
 	o.RetryMax = cmp.Or(o.RetryMax, longestRetry)
 	o.Parallel = cmp.Or(o.Parallel, defaultParallel)
 	o.ReadingAge = cmp.Or(o.ReadingAge, defaultReadingAge)
+	o.Pulse = cmp.Or(o.Pulse, defaultPulse)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -142,6 +157,7 @@ func New(o Options) (*Fleet, error) {
 			readingAge: o.ReadingAge, retryMin: o.RetryMin, retryMax: o.RetryMax,
 			first: make(chan struct{}, o.Parallel), again: make(chan struct{}, o.Parallel),
 			random: o.Random, now: o.Now, logger: o.Logger,
+			pulse: o.Pulse, onPulse: o.OnPulse, sources: o.Sources,
 			hub: newHub(eventBuffer, m.dropped), metrics: m,
 		},
 		store:      o.Store,

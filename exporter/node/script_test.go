@@ -153,6 +153,19 @@ func (s *session) Cost() agent.Cost {
 	return agent.Cost{Reductions: 7 + s.reductions}
 }
 
+// Request answers with the name of the source.
+func (s *session) Request(_ context.Context, source string, _ agent.Term) (agent.Term, error) {
+	return source, nil
+}
+
+func (s *session) Configure(context.Context, string, agent.Term) error { return nil }
+
+func (s *session) SwitchOff(context.Context, string) error { return nil }
+
+func (s *session) Call(context.Context, string, string, ...agent.Term) (agent.Term, error) {
+	return nil, errors.New("no such function")
+}
+
 func (s *session) Done() <-chan struct{} { return s.done }
 
 func (s *session) Err() error {

@@ -23,6 +23,10 @@ const (
 	Agent        = "agent"
 )
 
+// AgentSource is the table of the collector Agent with a row for each source of
+// events.
+const AgentSource = "agent_source"
+
 // ShedOrder are the collectors that are left out, in this order, when a node
 // costs more than its budget: the dearest first. The others cost next to
 // nothing and are always read.

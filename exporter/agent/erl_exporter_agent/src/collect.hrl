@@ -50,7 +50,8 @@ schema() ->
         {agent, [
             {agent, [], [
                 reductions, memory_bytes, message_queue_len, dropped, shedding, sent_bytes
-            ]}
+            ]},
+            {agent_source, [source], [events, dropped]}
         ]}
     ].
 
@@ -207,8 +208,12 @@ tables(statistics, {Switches, DirtyCPU, DirtyIO, Reductions, Queue, Runtime, Wal
     ]};
 tables(system_info, {Counts, Constants}, []) ->
     {ok, [{row, Counts}, {const, Constants}]};
-tables(agent, Values, []) ->
-    {ok, [{row, Values}]};
+tables(agent, {Values, Accounts}, []) ->
+    {Sources, Rows} = lists:unzip([
+        {Source, {Seq, Dropped}}
+     || {Source, {_, Seq, Dropped}} <- lists:sort(maps:to_list(Accounts))
+    ]),
+    {ok, [{row, Values}, {rows, Sources, Rows}]};
 tables(msacc, _, [{ok, []}]) ->
     {missing, microstate_accounting_is_off};
 tables(mnesia, _, [{ok, not_running} | _]) ->

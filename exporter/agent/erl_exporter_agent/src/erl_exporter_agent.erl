@@ -22,7 +22,7 @@
 -export([start/1, init/4, loop/1, leave/2]).
 
 %% Changes with every change of the messages or of the state.
--define(PROTOCOL, 2).
+-define(PROTOCOL, 3).
 
 %% How long the counters behind the agent's limits run before they start again.
 -define(WINDOW_MS, 60000).
@@ -39,11 +39,17 @@
 %% owner, owner_ref   whose agent this is, and the monitor of it
 %% settings           a map: deadline (how long a reading waits for helpers, in
 %%                    ms), per_instance (allocators: a row an instance, or
-%%                    sums), msacc (auto, on, off), and the limits:
+%%                    sums), msacc (auto, on, off), credit (how many events of
+%%                    a source may be on their way), and the limits:
 %%                    max_reductions and max_bytes (a minute), max_memory
 %%                    (bytes)
 %% lease, renewed     the lease in ms, and when it was renewed (monotonic ms)
-%% credit             how many events the owner is still willing to take
+%% sources            #{Source => State}, see sources.hrl
+%% accounts           #{Source => {Credit, Seq, Dropped}}: how many events the
+%%                    owner still takes, the number of the last one, and how
+%%                    many could not be sent
+%% asked              helpers of sources:
+%%                    #{MonitorRef => {Source, Tag, Pid, Timer}}
 %% dropped            how many events and readings could not be sent
 %% memos              what jobs left for their next run: #{Job => Term}
 %% told               labels and constants that the owner knows:
@@ -92,28 +98,23 @@ init({Caller, Ref}, Owner, Lease, Settings) ->
             S = new(Owner, Lease, Settings),
             erlang:start_timer(Lease, self(), lease),
             Caller ! {Ref, {ok, self(), hello(S)}},
-            hibernate(S)
+            hibernate(start_sources(maps:get(sources, Settings), S))
     catch
         error:badarg -> Caller ! {Ref, {error, owned}}
     end.
 
-new(Owner, Lease, {Deadline, PerInstance, MSAcc, MaxReductions, MaxMemory, MaxBytes}) ->
+new(Owner, Lease, #{msacc := MSAcc} = Settings) ->
     #{
         protocol => ?PROTOCOL,
         msacc_ours => MSAcc =:= on andalso not switch_msacc(true),
         owner => Owner,
         owner_ref => erlang:monitor(process, Owner),
-        settings => #{
-            deadline => Deadline,
-            per_instance => PerInstance,
-            msacc => MSAcc,
-            max_reductions => capped(max_reductions, MaxReductions),
-            max_memory => capped(max_memory, MaxMemory),
-            max_bytes => capped(max_bytes, MaxBytes)
-        },
+        settings => maps:map(fun capped/2, maps:remove(sources, Settings)),
         lease => Lease,
         renewed => now_ms(),
-        credit => 0,
+        sources => #{},
+        accounts => #{},
+        asked => #{},
         dropped => 0,
         memos => #{},
         told => #{},
@@ -128,11 +129,13 @@ new(Owner, Lease, {Deadline, PerInstance, MSAcc, MaxReductions, MaxMemory, MaxBy
 
 %% The node's own configuration has the last word: it can lower a limit that
 %% the exporter sets.
-capped(Key, Limit) ->
+capped(Key, Limit) when Key =:= max_reductions; Key =:= max_memory; Key =:= max_bytes ->
     case application:get_env(?MODULE, Key) of
         {ok, Lower} when is_integer(Lower), Lower < Limit -> Lower;
         _ -> Limit
-    end.
+    end;
+capped(_, Setting) ->
+    Setting.
 
 hello(#{msacc_ours := Ours}) ->
     {?PROTOCOL, schema(), node_info(), Ours}.
@@ -145,35 +148,58 @@ switch_msacc(Flag) ->
 %%% The loop
 %%% ----------------------------------------------------------------------
 
-loop(#{protocol := ?PROTOCOL, owner := Owner, owner_ref := OwnerRef, late := Late} = S) ->
+loop(#{protocol := ?PROTOCOL, owner := Owner, owner_ref := OwnerRef} = S) ->
     receive
         {Owner, snapshot, Seq, Collectors} ->
-            hibernate(snapshot(Seq, Collectors, S));
-        {Owner, renew, Credit} ->
-            hibernate(S#{renewed := now_ms(), credit := Credit});
+            next(snapshot(Seq, Collectors, S));
+        {Owner, renew} ->
+            next(tick_sources(S#{renewed := now_ms()}));
+        {Owner, credit, Source, Events} ->
+            next(add_credit(Source, Events, S));
+        {Owner, request, Ref, Source, Request} ->
+            next(request(Ref, Source, Request, S));
         {Owner, detach} ->
             ?MODULE:leave(detached, S);
         {handover, NewOwner} when is_pid(NewOwner) ->
             handover(NewOwner, S);
         {timeout, _, lease} ->
             check_lease(S);
+        {timeout, _, {asked, Ref}} ->
+            next(too_late(Ref, S));
         {'DOWN', OwnerRef, process, _, Reason} ->
             ?MODULE:leave({owner, Reason}, S);
-        {'DOWN', Ref, process, _, _} ->
-            %% The answer of a helper that was too late is of no use any more.
-            hibernate(S#{late := maps:remove(Ref, Late)});
         {'EXIT', _, Reason} ->
             ?MODULE:leave({exit, Reason}, S);
-        _ ->
-            hibernate(S)
+        Message ->
+            next(message(Message, S))
     end;
 loop(Other) ->
     %% Another version of the module was loaded over the one that ran here; a
     %% state of another shape cannot be served.
     ?MODULE:leave(superseded, Other).
 
+%% Sleeping is what keeps the agent small, and too dear to be done between
+%% messages that wait already.
+next(S) ->
+    case process_info(self(), message_queue_len) of
+        {message_queue_len, 0} -> hibernate(S);
+        _ -> ?MODULE:loop(S)
+    end.
+
 hibernate(S) ->
     erlang:hibernate(?MODULE, loop, [S]).
+
+%% What is for a helper that was too late, for a helper of a source, or for a
+%% source itself.
+message({'DOWN', Ref, process, _, Exit} = Message, #{late := Late, asked := Asked} = S) ->
+    case {Late, Asked} of
+        %% The answer is of no use any more.
+        {#{Ref := _}, _} -> S#{late := maps:remove(Ref, Late)};
+        {_, #{Ref := _}} -> answered(Ref, Exit, S);
+        _ -> offer(Message, S)
+    end;
+message(Message, S) ->
+    offer(Message, S).
 
 %% An exporter that comes back takes over from itself; another one is told who
 %% the owner is.
@@ -183,7 +209,7 @@ handover(NewOwner, #{owner := Owner} = S) ->
             ?MODULE:leave(replaced, S);
         false ->
             post(NewOwner, {?MODULE, owned, node(Owner)}),
-            hibernate(S)
+            next(S)
     end.
 
 %% One timer is enough: a renewal only notes the time, and when the timer fires
@@ -192,7 +218,7 @@ check_lease(S) ->
     case lease_left(S) of
         Left when Left > 0 ->
             erlang:start_timer(Left, self(), lease),
-            hibernate(S);
+            next(S);
         _ ->
             ?MODULE:leave(lease, S)
     end.
@@ -203,15 +229,6 @@ lease_left(#{lease := Lease, renewed := Renewed}) ->
 %% Never waits, neither for a connection nor for room in a socket's buffer.
 post(Pid, Message) ->
     erlang:send(Pid, Message, [noconnect, nosuspend]).
-
-%% Events are sent under credit, so that a slow owner is not flooded.
-event(Event, #{owner := Owner, credit := Credit} = S) when Credit > 0 ->
-    case post(Owner, {?MODULE, event, Event}) of
-        ok -> S#{credit := Credit - 1};
-        _ -> drop(S)
-    end;
-event(_, S) ->
-    drop(S).
 
 drop(#{dropped := Dropped} = S) ->
     S#{dropped := Dropped + 1}.
@@ -246,8 +263,9 @@ remove_module() ->
     code:delete(?MODULE),
     spawn(code, purge, [?MODULE]).
 
-clear_up(Reason, #{protocol := ?PROTOCOL, owner := Owner, late := Late}) ->
+clear_up(Reason, #{protocol := ?PROTOCOL, owner := Owner, late := Late} = S) ->
     lists:foreach(fun({_, Pid, _}) -> exit(Pid, kill) end, maps:values(Late)),
+    stop_sources(S),
     post(Owner, {?MODULE, leaving, small(Reason)});
 clear_up(_, _) ->
     ok.
@@ -287,7 +305,7 @@ read(Collectors, #{settings := #{deadline := Wait}, shed_count := Count, passed 
 at_hand(agent, #{dropped := Dropped, shed_count := Count, sent := Sent} = S) ->
     {message_queue_len, Queue} = process_info(self(), message_queue_len),
     {memory, Memory} = process_info(self(), memory),
-    {reductions(S), Memory, Queue, Dropped, flag(Count > 0), Sent};
+    {{reductions(S), Memory, Queue, Dropped, flag(Count > 0), Sent}, maps:get(accounts, S)};
 at_hand(Collector, _) ->
     at_hand(Collector).
 
@@ -479,7 +497,7 @@ use(#{window := {_, Reductions, SentBefore, _}, sent := Sent, settings := Settin
 shed_to(Count, _, #{shed_count := Count} = S) ->
     S;
 shed_to(Count, Used, #{passed := Passed} = S) ->
-    event({shedding, shed(Count), Passed, Used}, S#{shed_count := Count}).
+    event(agent, {shedding, shed(Count), Passed, Used}, S#{shed_count := Count}).
 
 reductions(#{helper_reductions := Helpers}) ->
     {reductions, Own} = process_info(self(), reductions),
@@ -492,3 +510,9 @@ reductions(#{helper_reductions := Helpers}) ->
 -include("collect.hrl").
 -include("distribution.hrl").
 -include("os_process.hrl").
+
+%%% ----------------------------------------------------------------------
+%%% Sources of events
+%%% ----------------------------------------------------------------------
+
+-include("sources.hrl").
