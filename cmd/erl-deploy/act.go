@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 // waitFlags are those of commands that begin something that takes long.
@@ -35,7 +35,7 @@ func (p *program) deployCommand() *cli.Command {
 }
 
 func (p *program) deploy(c *cli.Context, b *connection) error {
-	family, err := one(c, "family")
+	family, err := clikit.One(c, "family")
 	if err != nil {
 		return err
 	}
@@ -58,12 +58,12 @@ func (p *program) finish(c *cli.Context, b *connection, w *watch, nodes []fleet.
 	var failed error
 	if !c.Bool("no-wait") || b.alone {
 		nodes, failed = w.wait(c.Context, nodes, c.Duration("timeout"))
-		var own *exitError
+		var own *clikit.ExitError
 		if failed != nil && !errors.As(failed, &own) {
 			return failed
 		}
 	}
-	if len(nodes) == 0 && c.String("output") == formatTable {
+	if len(nodes) == 0 && c.String("output") == clikit.FormatTable {
 		return failed // all are gone, as was asked
 	}
 	if err := p.printNodes(c, b, nodes); err != nil {
@@ -116,9 +116,9 @@ func (p *program) deleteCommand() *cli.Command {
 		if family := c.String("family"); family != "" {
 			word = family
 		} else if len(nodes) == 1 {
-			word = short(nodes[0].ID)
+			word = clikit.Short(nodes[0].ID)
 		}
-		if err := p.confirm(c, fmt.Sprintf("%s will be %s", count(len(nodes), "node"), verb), word); err != nil {
+		if err := p.confirm(c, fmt.Sprintf("%s will be %s", clikit.Count(len(nodes), "node"), verb), word); err != nil {
 			return err
 		}
 		return p.act(c, b, nodes, action)
@@ -152,7 +152,7 @@ func (p *program) cancelCommand() *cli.Command {
 func (p *program) chosen(c *cli.Context, b *connection) ([]fleet.Node, error) {
 	if ref := c.String("family"); ref != "" {
 		if c.NArg() > 0 {
-			return nil, usagef("%s: give nodes or --family, not both", c.Command.HelpName)
+			return nil, clikit.Usagef("%s: give nodes or --family, not both", c.Command.HelpName)
 		}
 		family, err := b.Family(c.Context, ref)
 		if err != nil {
@@ -161,7 +161,7 @@ func (p *program) chosen(c *cli.Context, b *connection) ([]fleet.Node, error) {
 		return b.Nodes(c.Context, fleet.NodeFilter{FamilyID: family.ID})
 	}
 	if c.NArg() == 0 {
-		return nil, usagef("%s: name nodes, or a --family", c.Command.HelpName)
+		return nil, clikit.Usagef("%s: name nodes, or a --family", c.Command.HelpName)
 	}
 	var nodes []fleet.Node
 	for _, ref := range c.Args().Slice() {
@@ -204,7 +204,7 @@ func (p *program) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "look at hosts, keys, exporter and storage, and say what is wrong",
 		Action: p.with(func(c *cli.Context, b *connection) error {
-			if err := none(c); err != nil {
+			if err := clikit.None(c); err != nil {
 				return err
 			}
 			findings, err := b.Doctor(c.Context)
@@ -217,17 +217,17 @@ func (p *program) doctorCommand() *cli.Command {
 					wrong++
 				}
 			}
-			err = p.print(c, listed(findings), func(w io.Writer) {
+			err = p.print(c, clikit.Listed(findings), func(w io.Writer) {
 				for _, f := range findings {
 					verdict := "ok"
 					if !f.OK {
 						verdict = "WRONG"
 					}
-					row(w, verdict, f.Subject, f.Message)
+					clikit.Row(w, verdict, f.Subject, f.Message)
 				}
 			})
 			if err == nil && wrong > 0 {
-				err = &exitError{exitNodes, fmt.Errorf("%d of %d checks found something wrong", wrong, len(findings))}
+				err = &clikit.ExitError{Code: clikit.ExitNodes, Err: fmt.Errorf("%d of %d checks found something wrong", wrong, len(findings))}
 			}
 			return err
 		}),
@@ -246,20 +246,20 @@ func (p *program) gcCommand() *cli.Command {
 }
 
 func (p *program) collect(c *cli.Context, b *connection) error {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return err
 	}
 	request := fleet.CollectRequest{MinAge: c.Duration("min-age")}
 	orphans, err := b.Collect(c.Context, request)
 	if err == nil && c.Bool("remove") && len(orphans) > 0 {
 		if !c.Bool("yes") {
-			w := tabwriter.NewWriter(p.stderr, 0, 0, 2, ' ', 0)
+			w := clikit.NewTable(p.stderr, false)
 			orphanTable(w, orphans)
 			if err := w.Flush(); err != nil {
 				return err
 			}
 		}
-		if err := p.confirm(c, fmt.Sprintf("%s that nobody needs will be removed", count(len(orphans), "thing")), "remove"); err != nil {
+		if err := p.confirm(c, fmt.Sprintf("%s that nobody needs will be removed", clikit.Count(len(orphans), "thing")), "remove"); err != nil {
 			return err
 		}
 		request.Remove = true
@@ -268,7 +268,7 @@ func (p *program) collect(c *cli.Context, b *connection) error {
 	if err != nil {
 		return err
 	}
-	if err := p.print(c, listed(orphans), func(w io.Writer) { orphanTable(w, orphans) }); err != nil {
+	if err := p.print(c, clikit.Listed(orphans), func(w io.Writer) { orphanTable(w, orphans) }); err != nil {
 		return err
 	}
 	for _, o := range orphans {
@@ -280,7 +280,7 @@ func (p *program) collect(c *cli.Context, b *connection) error {
 }
 
 func orphanTable(w io.Writer, orphans []fleet.Orphan) {
-	row(w, "PROVIDER", "KIND", "ID", "NODE", "CREATED", "RESULT")
+	clikit.Row(w, "PROVIDER", "KIND", "ID", "NODE", "CREATED", "RESULT")
 	for _, o := range orphans {
 		result := o.Error
 		if o.Removed {
@@ -290,6 +290,6 @@ func orphanTable(w io.Writer, orphans []fleet.Orphan) {
 		if !o.CreatedAt.IsZero() {
 			created = o.CreatedAt.Format(timeFormat)
 		}
-		row(w, o.Provider, o.Kind, o.ID, short(o.NodeID), created, result)
+		clikit.Row(w, o.Provider, o.Kind, o.ID, clikit.Short(o.NodeID), created, result)
 	}
 }

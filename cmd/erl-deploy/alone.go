@@ -10,6 +10,7 @@ import (
 
 	"github.com/erlops/erlops/deployer"
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 // openAlone opens the store of the configuration, for working without a
@@ -63,10 +64,10 @@ func localActor() string {
 func (p *program) logConfig(c *cli.Context, level string) (*promslog.Config, error) {
 	config := &promslog.Config{Level: promslog.NewLevel(), Format: promslog.NewFormat(), Writer: p.stderr}
 	if err := config.Level.Set(level); err != nil {
-		return nil, usagef("--log.level: %w", err)
+		return nil, clikit.Usagef("--log.level: %w", err)
 	}
 	if err := config.Format.Set(c.String("log.format")); err != nil {
-		return nil, usagef("--log.format: %w", err)
+		return nil, clikit.Usagef("--log.format: %w", err)
 	}
 	return config, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/erlops/erlops/internal/clikit"
 	"github.com/erlops/erlops/internal/reltest"
 	"github.com/erlops/erlops/internal/sshtest"
 )
@@ -59,19 +60,19 @@ families:
 	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	code, _, stderr := run(short, "apply", "-f", manifest, "--yes")
-	require.NotEqual(t, exitOK, code, stderr)
+	require.NotEqual(t, clikit.ExitOK, code, stderr)
 	code, _, stderr = run(t.Context(), "apply", "-f", manifest, "--yes")
-	require.Equal(t, exitOK, code, stderr)
+	require.Equal(t, clikit.ExitOK, code, stderr)
 	code, _, stderr = run(t.Context(), "deploy", "kv", "-n", "1", "--timeout", "10s")
-	require.Equal(t, exitNodes, code, "there are two slots")
+	require.Equal(t, clikit.ExitNodes, code, "there are two slots")
 	code, stdout, _ := run(t.Context(), "status", "--state", "up")
-	require.Equal(t, exitOK, code)
+	require.Equal(t, clikit.ExitOK, code)
 	require.Contains(t, stdout, "2 nodes, 2 UP", stderr)
 
 	code, _, stderr = run(t.Context(), "family", "remove", "kv", "--with-nodes", "--yes")
-	require.Equal(t, exitOK, code, stderr)
+	require.Equal(t, clikit.ExitOK, code, stderr)
 	code, stdout, _ = run(t.Context(), "family", "list", "-o", "json")
-	require.Equal(t, exitOK, code)
+	require.Equal(t, clikit.ExitOK, code)
 	require.Equal(t, "[]\n", stdout)
 	after := [][]string{one.Files(t), two.Files(t)}
 	require.Equal(t, before, after, "hosts are as they were")

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func manifestFlag() cli.Flag {
@@ -19,7 +20,7 @@ func manifestFlag() cli.Flag {
 func (p *program) planCommand() *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "show what apply would do; archives are uploaded already",
-		Flags: []cli.Flag{manifestFlag(), &cli.BoolFlag{Name: "exit-code", Usage: fmt.Sprintf("exit with %d when there are changes", exitChanges)}},
+		Flags: []cli.Flag{manifestFlag(), &cli.BoolFlag{Name: "exit-code", Usage: fmt.Sprintf("exit with %d when there are changes", clikit.ExitChanges)}},
 		Action: p.with(func(c *cli.Context, b *connection) error {
 			_, plan, err := p.plan(c, b)
 			if err != nil {
@@ -29,7 +30,7 @@ func (p *program) planCommand() *cli.Command {
 				return err
 			}
 			if c.Bool("exit-code") && len(plan.Changes) > 0 {
-				return &exitError{code: exitChanges}
+				return &clikit.ExitError{Code: clikit.ExitChanges}
 			}
 			return nil
 		}),
@@ -46,7 +47,7 @@ func (p *program) applyCommand() *cli.Command {
 
 // plan reads the manifest with all that it refers to, and asks for the plan.
 func (p *program) plan(c *cli.Context, b *connection) (fleet.Manifest, fleet.Plan, error) {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return fleet.Manifest{}, fleet.Plan{}, err
 	}
 	m, err := p.readManifest(c, b)
@@ -170,9 +171,9 @@ func (p *program) confirmPlan(c *cli.Context, plan fleet.Plan) error {
 		}
 	}
 	if lost > 0 {
-		return p.confirm(c, fmt.Sprintf("%d of %s destroy something", lost, count(len(plan.Changes), "change")), "destroy")
+		return p.confirm(c, fmt.Sprintf("%d of %s destroy something", lost, clikit.Count(len(plan.Changes), "change")), "destroy")
 	}
-	return p.confirm(c, fmt.Sprintf("%s will be made", count(len(plan.Changes), "change")), "yes")
+	return p.confirm(c, fmt.Sprintf("%s will be made", clikit.Count(len(plan.Changes), "change")), "yes")
 }
 
 // waitApplied waits for every node that has something to do.
@@ -199,7 +200,7 @@ func (p *program) waitApplied(c *cli.Context, b *connection, w *watch) error {
 }
 
 func (p *program) printPlan(c *cli.Context, plan fleet.Plan) error {
-	plan.Changes = listed(plan.Changes)
+	plan.Changes = clikit.Listed(plan.Changes)
 	return p.print(c, plan, func(w io.Writer) {
 		if len(plan.Changes) == 0 {
 			fmt.Fprintln(w, "Nothing to do: the fleet is as the file says.")
@@ -230,7 +231,7 @@ func printChange(w io.Writer, change fleet.Change) {
 	if change.Detail != "" {
 		text += " (" + change.Detail + ")"
 	}
-	fmt.Fprintln(w, oneLine(text))
+	fmt.Fprintln(w, clikit.OneLine(text))
 	for _, f := range change.Fields {
 		fmt.Fprintf(w, "    %s: %s -> %s\n", f.Path, orNothing(f.From), orNothing(f.To))
 	}
@@ -240,5 +241,5 @@ func orNothing(s string) string {
 	if s == "" {
 		return "(nothing)"
 	}
-	return oneLine(s)
+	return clikit.OneLine(s)
 }

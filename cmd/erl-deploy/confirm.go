@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 // yesFlag is for scripts: nobody is asked.
@@ -21,7 +23,7 @@ func (p *program) confirm(c *cli.Context, what, word string) error {
 		return nil
 	}
 	if !p.interactive {
-		return &exitError{exitNotConfirmed, fmt.Errorf("%s: nobody can be asked whether that is meant; say so with --yes", what)}
+		return &clikit.ExitError{Code: clikit.ExitNotConfirmed, Err: fmt.Errorf("%s: nobody can be asked whether that is meant; say so with --yes", what)}
 	}
 	fmt.Fprintf(p.stderr, "%s.\nType %q to go on: ", what, word)
 	line, err := bufio.NewReader(p.stdin).ReadString('\n')
@@ -31,5 +33,5 @@ func (p *program) confirm(c *cli.Context, what, word string) error {
 	if err != nil {
 		fmt.Fprintln(p.stderr)
 	}
-	return &exitError{exitNotConfirmed, errors.New("nothing was done: it was not confirmed")}
+	return &clikit.ExitError{Code: clikit.ExitNotConfirmed, Err: errors.New("nothing was done: it was not confirmed")}
 }

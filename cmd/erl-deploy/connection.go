@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/api/client"
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 // backend is what the commands work with: a server's fleet, or our own.
@@ -71,8 +69,8 @@ func (p *program) working(f command) cli.ActionFunc {
 // with runs a command on a connection, and closes that.
 func (p *program) with(f command) cli.ActionFunc {
 	return func(c *cli.Context) (err error) {
-		if !contains(formats, c.String("output")) {
-			return usagef("--output %q is not one of %s", c.String("output"), strings.Join(formats, ", "))
+		if err := clikit.CheckFormat(c); err != nil {
+			return err
 		}
 		b, err := p.open(c, p)
 		if err != nil {
@@ -110,19 +108,8 @@ func open(c *cli.Context, p *program) (*connection, error) {
 // readSecret reads the file of a flag, see [secretFile].
 func readSecret(flag, path string) (fleet.Secret, error) { return secretFile("--"+flag, path) }
 
-// secretFile reads a file with one secret; line breaks at its end are left
-// out. Without a path it is empty.
+// secretFile is [clikit.SecretFile] for secrets of the fleet.
 func secretFile(name, path string) (fleet.Secret, error) {
-	if path == "" {
-		return "", nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
-	}
-	secret := strings.TrimRight(string(text), "\r\n")
-	if secret == "" {
-		return "", fmt.Errorf("%s: file %q is empty", name, path)
-	}
-	return fleet.Secret(secret), nil
+	secret, err := clikit.SecretFile(name, path)
+	return fleet.Secret(secret), err
 }

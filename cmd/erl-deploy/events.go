@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func (p *program) eventsCommand() *cli.Command {
@@ -25,7 +26,7 @@ func (p *program) eventsCommand() *cli.Command {
 }
 
 func (p *program) events(c *cli.Context, b *connection) error {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return err
 	}
 	f, err := p.journalFilter(c, b)
@@ -41,7 +42,7 @@ func (p *program) events(c *cli.Context, b *connection) error {
 		return err
 	}
 	if !c.Bool("follow") {
-		return p.print(c, listed(entries), func(w io.Writer) {
+		return p.print(c, clikit.Listed(entries), func(w io.Writer) {
 			for _, e := range entries {
 				fmt.Fprintln(w, entryLine(names, e))
 			}
@@ -53,7 +54,7 @@ func (p *program) events(c *cli.Context, b *connection) error {
 func (p *program) journalFilter(c *cli.Context, b *connection) (fleet.JournalFilter, error) {
 	f := fleet.JournalFilter{Limit: c.Int("last"), Last: true}
 	if f.Limit < 1 {
-		return f, usagef("--last %d is not at least 1", f.Limit)
+		return f, clikit.Usagef("--last %d is not at least 1", f.Limit)
 	}
 	if d := c.Duration("since"); d > 0 {
 		f.Since = p.now().Add(-d)
@@ -80,7 +81,7 @@ func (p *program) follow(c *cli.Context, b *connection, names names, f fleet.Jou
 	last := int64(-1)
 	show := func(e fleet.Entry) error {
 		last = e.Seq
-		if c.String("output") == formatTable {
+		if c.String("output") == clikit.FormatTable {
 			fmt.Fprintln(p.stdout, entryLine(names, e))
 			return nil
 		}
@@ -115,9 +116,9 @@ func entryLine(n names, e fleet.Entry) string {
 	about := e.Name
 	switch {
 	case e.Kind == fleet.KindNode:
-		about = n.family(e.FamilyID) + "/" + short(e.Subject)
+		about = n.family(e.FamilyID) + "/" + clikit.Short(e.Subject)
 	case about == "":
-		about = short(e.Subject)
+		about = clikit.Short(e.Subject)
 	}
 	parts := []string{e.Time.UTC().Format(timeFormat), e.Actor, e.Kind, about, what(e)}
 	if e.Message != "" {
@@ -126,7 +127,7 @@ func entryLine(n names, e fleet.Entry) string {
 	if e.Reason != nil && e.Reason.Message != e.Message {
 		parts = append(parts, "— "+e.Reason.String())
 	}
-	return oneLine(strings.Join(parts, " "))
+	return clikit.OneLine(strings.Join(parts, " "))
 }
 
 func what(e fleet.Entry) string {

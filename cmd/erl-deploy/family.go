@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func (p *program) familyCommand() *cli.Command {
@@ -41,7 +42,7 @@ func familyFlags() []cli.Flag {
 }
 
 func (p *program) addFamily(c *cli.Context, b *connection) error {
-	name, err := one(c, "name")
+	name, err := clikit.One(c, "name")
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func parseRange(text string) (r fleet.PortRange, err error) {
 		r.To, err = strconv.Atoi(to)
 	}
 	if !ok || err != nil {
-		return r, usagef("--ports %q is not FROM-TO", text)
+		return r, clikit.Usagef("--ports %q is not FROM-TO", text)
 	}
 	return r, nil
 }
@@ -102,7 +103,7 @@ func parseDomain(c *cli.Context, b *connection, text string) (fleet.Domain, erro
 }
 
 func (p *program) listFamilies(c *cli.Context, b *connection) error {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return err
 	}
 	families, err := b.Families(c.Context)
@@ -113,15 +114,15 @@ func (p *program) listFamilies(c *cli.Context, b *connection) error {
 	if err != nil {
 		return err
 	}
-	return p.print(c, listed(families), func(w io.Writer) {
-		row(w, "NAME", "NODES", "UP", "ERROR", "DOMAINS", "AGE", "ID")
+	return p.print(c, clikit.Listed(families), func(w io.Writer) {
+		clikit.Row(w, "NAME", "NODES", "UP", "ERROR", "DOMAINS", "AGE", "ID")
 		for _, f := range families {
 			counts := countStates(nodes, f.ID)
 			total := 0
 			for _, n := range counts {
 				total += n
 			}
-			row(w, f.Name, total, counts[fleet.StateUp], counts[fleet.StateError], len(f.Domains), age(p.now(), f.CreatedAt), f.ID)
+			clikit.Row(w, f.Name, total, counts[fleet.StateUp], counts[fleet.StateError], len(f.Domains), clikit.Age(p.now(), f.CreatedAt), f.ID)
 		}
 	})
 }
@@ -137,7 +138,7 @@ func countStates(nodes []fleet.Node, familyID string) map[fleet.State]int {
 }
 
 func (p *program) showFamily(c *cli.Context, b *connection) error {
-	ref, err := one(c, "family")
+	ref, err := clikit.One(c, "family")
 	if err != nil {
 		return err
 	}
@@ -154,17 +155,17 @@ func (p *program) printFamily(c *cli.Context, b *connection, f fleet.Family) err
 		return err
 	}
 	return p.print(c, f, func(w io.Writer) {
-		fields(w, "Name", f.Name, "ID", f.ID, "Description", f.Description, "Release", names.releases[f.ReleaseID],
+		clikit.Fields(w, "Name", f.Name, "ID", f.ID, "Description", f.Description, "Release", names.releases[f.ReleaseID],
 			"Firewall", fleet.FormatFirewall(f.Firewall), "Node selection", f.Selection,
 			"Bootstrap", string(f.Bootstrap.Strategy), "Bootstrap command", f.Bootstrap.Command, "Leave command", f.Bootstrap.LeaveCommand)
 		if !f.Ports.IsZero() {
-			fields(w, "Ports", f.Ports.String())
+			clikit.Fields(w, "Ports", f.Ports.String())
 		}
 		if f.EPMDPort != 0 {
-			fields(w, "epmd port", strconv.Itoa(f.EPMDPort))
+			clikit.Fields(w, "epmd port", strconv.Itoa(f.EPMDPort))
 		}
 		if f.Protected {
-			fields(w, "Protected", "yes")
+			clikit.Fields(w, "Protected", "yes")
 		}
 		for _, d := range f.Domains {
 			text := fmt.Sprintf("%s as %s", names.providers[d.ProviderID], d.SSHUser)
@@ -173,13 +174,13 @@ func (p *program) printFamily(c *cli.Context, b *connection, f fleet.Family) err
 					text += ", " + more
 				}
 			}
-			fields(w, "Domain", text+" ("+d.ID+")")
+			clikit.Fields(w, "Domain", text+" ("+d.ID+")")
 		}
 	})
 }
 
 func (p *program) removeFamily(c *cli.Context, b *connection) error {
-	ref, err := one(c, "family")
+	ref, err := clikit.One(c, "family")
 	if err != nil {
 		return err
 	}
@@ -193,7 +194,7 @@ func (p *program) removeFamily(c *cli.Context, b *connection) error {
 	}
 	what := fmt.Sprintf("The node family %q will be removed", f.Name)
 	if c.Bool("with-nodes") && len(nodes) > 0 {
-		what = fmt.Sprintf("The node family %q will be removed and %s of it deleted, with all that is on them", f.Name, count(len(nodes), "node"))
+		what = fmt.Sprintf("The node family %q will be removed and %s of it deleted, with all that is on them", f.Name, clikit.Count(len(nodes), "node"))
 	}
 	if err := p.confirm(c, what, f.Name); err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 
 	"github.com/erlops/erlops/deployer/fleet"
 	exporterclient "github.com/erlops/erlops/exporter/api/client"
+	"github.com/erlops/erlops/internal/clikit"
 	"github.com/erlops/erlops/internal/erltest"
 	"github.com/erlops/erlops/internal/exportertest"
 	"github.com/erlops/erlops/internal/reltest"
@@ -126,7 +127,7 @@ auth: {unauthenticated_role: admin}
 		p, stdout, stderr := newProgram(t, fixture(t), "")
 		p.open = open
 		code := p.run(t.Context(), append([]string{"erl-deploy", "--url", "http://" + address}, args...))
-		require.Equal(t, exitOK, code, "%s: %s", args, stderr)
+		require.Equal(t, clikit.ExitOK, code, "%s: %s", args, stderr)
 		return stdout.String()
 	}
 	nodes := func() (nodes []fleet.Node) {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func main() {
@@ -25,67 +26,32 @@ func main() {
 	p := &program{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, open: open,
 		interactive: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
-		live:        term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
-		width:       terminalWidth,
+		live:        clikit.IsTerminal(os.Stderr),
+		width:       func() int { width, _ := clikit.Size(os.Stderr); return width },
 	}
 	code := p.run(ctx, os.Args)
 	stop()
 	os.Exit(code)
 }
 
-func terminalWidth() int {
-	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 0 {
-		return width
-	}
-	return 80
-}
-
-// The exit codes, for scripts. They are in docs/deploy.md.
-const (
-	exitOK           = 0
-	exitFailed       = 1
-	exitUsage        = 2
-	exitNotFound     = 3
-	exitRefused      = 4 // the request is wrong, or the state does not allow it
-	exitUnreachable  = 5
-	exitNodes        = 6 // nodes ended in ERROR, or doctor found something
-	exitNotConfirmed = 7
-	exitChanges      = 8 // plan --exit-code found changes
-	exitInterrupted  = 130
-)
-
-// exitError is an error with an exit code of its own.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-
-func (e *exitError) Unwrap() error { return e.err }
-
-// usagef is a wrong call.
-func usagef(format string, args ...any) error {
-	return &exitError{exitUsage, fmt.Errorf(format, args...)}
-}
-
+// exitCode is for scripts; docs/deploy.md has the codes.
 func exitCode(err error) int {
-	var own *exitError
+	var own *clikit.ExitError
 	switch {
 	case err == nil:
-		return exitOK
+		return clikit.ExitOK
 	case errors.As(err, &own):
-		return own.code
+		return own.Code
 	case errors.Is(err, context.Canceled):
-		return exitInterrupted
+		return clikit.ExitInterrupted
 	case errors.Is(err, fleet.ErrNotFound):
-		return exitNotFound
+		return clikit.ExitNotFound
 	case errors.Is(err, fleet.ErrConflict), errors.Is(err, fleet.ErrInvalid):
-		return exitRefused
+		return clikit.ExitRefused
 	case errors.Is(err, fleet.ErrUnavailable):
-		return exitUnreachable
+		return clikit.ExitUnreachable
 	}
-	return exitFailed
+	return clikit.ExitFailed
 }
 
 // program is erl-deploy without the process around it.
@@ -104,12 +70,8 @@ type program struct {
 // run returns the exit code.
 func (p *program) run(ctx context.Context, args []string) int {
 	app := p.app()
-	err := app.RunContext(ctx, arrange(app, args))
-	var own *exitError
-	if err == nil {
-		return exitOK
-	}
-	if !errors.As(err, &own) || own.err != nil {
+	err := app.RunContext(ctx, clikit.Arrange(app, args))
+	if err != nil && !clikit.Silent(err) {
 		fmt.Fprintf(p.stderr, "erl-deploy: %v\n", err)
 	}
 	return exitCode(err)
@@ -131,36 +93,16 @@ func (p *program) app() *cli.App {
 		Writer:                    p.stdout,
 		ErrWriter:                 p.stderr,
 		ExitErrHandler:            func(*cli.Context, error) {},
-		OnUsageError:              wrongUsage,
+		OnUsageError:              clikit.WrongUsage,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("unknown command %q; see erl-deploy --help", c.Args().First())
+				return clikit.Usagef("unknown command %q; see erl-deploy --help", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
-	prepare(app.Commands)
+	clikit.Prepare(app.Commands)
 	return app
-}
-
-// prepare gives all commands what they have in common.
-func prepare(commands []*cli.Command) {
-	for _, c := range commands {
-		c.OnUsageError, c.HideHelpCommand = wrongUsage, true
-		if len(c.Subcommands) > 0 {
-			prepare(c.Subcommands)
-			c.Action = needSubcommand
-		}
-	}
-}
-
-func wrongUsage(_ *cli.Context, err error, _ bool) error { return &exitError{exitUsage, err} }
-
-func needSubcommand(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("%q has no command %q; see erl-deploy %s --help", c.Command.Name, c.Args().First(), c.Command.Name)
-	}
-	return cli.ShowSubcommandHelp(c)
 }
 
 func (p *program) commands() []*cli.Command {
@@ -170,6 +112,6 @@ func (p *program) commands() []*cli.Command {
 		p.deployCommand(), p.startCommand(), p.stopCommand(), p.restartCommand(), p.deleteCommand(), p.cancelCommand(),
 		p.planCommand(), p.applyCommand(),
 		p.statusCommand(), p.eventsCommand(), p.doctorCommand(), p.gcCommand(),
-		p.completionCommand(),
+		clikit.CompletionCommand("erl-deploy", p.stdout),
 	}
 }

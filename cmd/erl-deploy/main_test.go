@@ -20,6 +20,7 @@ import (
 	"github.com/erlops/erlops/deployer/api/apitest"
 	"github.com/erlops/erlops/deployer/api/client"
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 var update = flag.Bool("update", false, "write the outputs in testdata anew")
@@ -238,18 +239,18 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		"version":         {[]string{"--version"}, exitOK, ""},
-		"help":            {[]string{"--help"}, exitOK, ""},
-		"nothing":         {nil, exitOK, ""},
-		"unknown command": {[]string{"destroy"}, exitUsage, `unknown command "destroy"`},
-		"unknown flag":    {[]string{"status", "--destroy"}, exitUsage, "flag provided but not defined: -destroy"},
-		"unknown sub":     {[]string{"node", "destroy"}, exitUsage, `"node" has no command "destroy"`},
-		"no argument":     {[]string{"deploy"}, exitUsage, "one family is needed"},
-		"bad output":      {[]string{"status", "-o", "xml"}, exitUsage, `--output "xml" is not one of table, json, yaml`},
-		"not found":       {[]string{"node", "show", "nobody"}, exitNotFound, `There is no node "nobody"`},
-		"conflict":        {[]string{"provider", "remove", "Local", "--yes"}, exitRefused, "has a domain with the provider"},
-		"invalid":         {[]string{"deploy", "kv", "-n", "0"}, exitRefused, "must be from 1 to 1000"},
-		"not confirmed":   {[]string{"family", "remove", "kv"}, exitNotConfirmed, "say so with --yes"},
+		"version":         {[]string{"--version"}, clikit.ExitOK, ""},
+		"help":            {[]string{"--help"}, clikit.ExitOK, ""},
+		"nothing":         {nil, clikit.ExitOK, ""},
+		"unknown command": {[]string{"destroy"}, clikit.ExitUsage, `unknown command "destroy"`},
+		"unknown flag":    {[]string{"status", "--destroy"}, clikit.ExitUsage, "flag provided but not defined: -destroy"},
+		"unknown sub":     {[]string{"node", "destroy"}, clikit.ExitUsage, `"node" has no command "destroy"`},
+		"no argument":     {[]string{"deploy"}, clikit.ExitUsage, "one family is needed"},
+		"bad output":      {[]string{"status", "-o", "xml"}, clikit.ExitUsage, `--output "xml" is not one of table, json, yaml`},
+		"not found":       {[]string{"node", "show", "nobody"}, clikit.ExitNotFound, `There is no node "nobody"`},
+		"conflict":        {[]string{"provider", "remove", "Local", "--yes"}, clikit.ExitRefused, "has a domain with the provider"},
+		"invalid":         {[]string{"deploy", "kv", "-n", "0"}, clikit.ExitRefused, "must be from 1 to 1000"},
+		"not confirmed":   {[]string{"family", "remove", "kv"}, clikit.ExitNotConfirmed, "say so with --yes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -264,7 +265,7 @@ func TestUnreachableServer(t *testing.T) {
 	t.Parallel()
 	p, _, stderr := newProgram(t, fixture(t), "")
 	p.open = open
-	require.Equal(t, exitUnreachable, p.run(t.Context(), []string{"erl-deploy", "status", "--url", "http://127.0.0.1:1"}))
+	require.Equal(t, clikit.ExitUnreachable, p.run(t.Context(), []string{"erl-deploy", "status", "--url", "http://127.0.0.1:1"}))
 	require.Contains(t, stderr.String(), "cannot reach erl-deploy at http://127.0.0.1:1")
 }
 
@@ -284,7 +285,7 @@ func TestArrange(t *testing.T) {
 		"node --generate-bash-completion":    "node --generate-bash-completion",
 		"deploy kv --unknown --amount 2 now": "deploy --unknown --amount 2 kv now",
 	} {
-		got := arrange(p.app(), append([]string{"erl-deploy"}, strings.Fields(line)...))
+		got := clikit.Arrange(p.app(), append([]string{"erl-deploy"}, strings.Fields(line)...))
 		require.Equal(t, "erl-deploy "+want, strings.Join(got, " "), line)
 	}
 }

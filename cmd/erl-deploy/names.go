@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 // names tells what ids are called.
@@ -41,8 +42,10 @@ func (n names) family(id string) string {
 	if name, ok := n.families[id]; ok {
 		return name
 	}
-	return short(id)
+	return clikit.Short(id)
 }
 
 // label names a node on a screen.
-func (n names) label(node fleet.Node) string { return n.family(node.FamilyID) + "/" + short(node.ID) }
+func (n names) label(node fleet.Node) string {
+	return n.family(node.FamilyID) + "/" + clikit.Short(node.ID)
+}

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func (p *program) nodeCommand() *cli.Command {
@@ -52,8 +54,8 @@ func filter(c *cli.Context, b *connection) (fleet.NodeFilter, error) {
 	}
 	for _, text := range c.StringSlice("state") {
 		state := fleet.State(strings.ToUpper(text))
-		if !contains(stateNames(), string(state)) {
-			return f, usagef("--state %q is not one of %s", text, strings.Join(stateNames(), ", "))
+		if !slices.Contains(stateNames(), string(state)) {
+			return f, clikit.Usagef("--state %q is not one of %s", text, strings.Join(stateNames(), ", "))
 		}
 		f.States = append(f.States, state)
 	}
@@ -69,7 +71,7 @@ func stateNames() []string {
 }
 
 func (p *program) listNodes(c *cli.Context, b *connection) error {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return err
 	}
 	f, err := filter(c, b)
@@ -88,17 +90,17 @@ func (p *program) printNodes(c *cli.Context, b *connection, nodes []fleet.Node) 
 	if err != nil {
 		return err
 	}
-	return p.print(c, listed(nodes), func(w io.Writer) { p.nodeTable(w, n, nodes) })
+	return p.print(c, clikit.Listed(nodes), func(w io.Writer) { p.nodeTable(w, n, nodes) })
 }
 
 func (p *program) nodeTable(w io.Writer, names names, nodes []fleet.Node) {
-	row(w, "ID", "FAMILY", "STATE", "SINCE", "HOST", "PROVIDER", "DOING", "REASON")
+	clikit.Row(w, "ID", "FAMILY", "STATE", "SINCE", "HOST", "PROVIDER", "DOING", "REASON")
 	for _, n := range nodes {
 		reason := ""
 		if n.Reason != nil {
 			reason = n.Reason.String()
 		}
-		row(w, n.ID, names.family(n.FamilyID), n.State, age(p.now(), n.Since), n.Host, names.providers[n.ProviderID], doing(n), reason)
+		clikit.Row(w, n.ID, names.family(n.FamilyID), n.State, clikit.Age(p.now(), n.Since), n.Host, names.providers[n.ProviderID], doing(n), reason)
 	}
 }
 
@@ -115,7 +117,7 @@ func doing(n fleet.Node) string {
 }
 
 func (p *program) showNode(c *cli.Context, b *connection) error {
-	ref, err := one(c, "node")
+	ref, err := clikit.One(c, "node")
 	if err != nil {
 		return err
 	}
@@ -128,20 +130,20 @@ func (p *program) showNode(c *cli.Context, b *connection) error {
 		return err
 	}
 	return p.print(c, n, func(w io.Writer) {
-		fields(w, "ID", n.ID, "Name", n.Name, "Family", names.family(n.FamilyID), "State", string(n.State),
+		clikit.Fields(w, "ID", n.ID, "Name", n.Name, "Family", names.family(n.FamilyID), "State", string(n.State),
 			"Since", n.Since.Format(timeFormat), "Host", n.Host, "Provider", names.providers[n.ProviderID], "Machine", n.MachineID)
 		if !n.Ports.IsZero() {
-			fields(w, "Ports", n.Ports.String())
+			clikit.Fields(w, "Ports", n.Ports.String())
 		}
-		fields(w, "Archive", n.Archive.SHA256, "Exporter", string(n.Registration), "Doing", doing(n))
+		clikit.Fields(w, "Archive", n.Archive.SHA256, "Exporter", string(n.Registration), "Doing", doing(n))
 		if n.Reason != nil {
-			fields(w, "Reason", n.Reason.String())
+			clikit.Fields(w, "Reason", n.Reason.String())
 			for line := range strings.Lines(n.Reason.Output) {
-				fields(w, "Output", line)
+				clikit.Fields(w, "Output", line)
 			}
 		}
 		for _, warning := range n.Warnings {
-			fields(w, "Warning", warning)
+			clikit.Fields(w, "Warning", warning)
 		}
 		p.steps(w, n)
 	})
@@ -159,6 +161,6 @@ func (p *program) steps(w io.Writer, n fleet.Node) {
 		if s.Message != "" {
 			text += ": " + s.Message
 		}
-		fields(w, "Step "+string(s.Name), text)
+		clikit.Fields(w, "Step "+string(s.Name), text)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func (p *program) providerCommand() *cli.Command {
@@ -37,7 +38,7 @@ func (p *program) providerCommand() *cli.Command {
 }
 
 func (p *program) addProvider(c *cli.Context, b *connection) error {
-	name, err := one(c, "name")
+	name, err := clikit.One(c, "name")
 	if err != nil {
 		return err
 	}
@@ -52,10 +53,10 @@ func (p *program) addProvider(c *cli.Context, b *connection) error {
 	if err := pinHosts(in.Servers, c.StringSlice("host-key")); err != nil {
 		return err
 	}
-	if in.Settings, err = parsePairs("setting", c.StringSlice("setting")); err != nil {
+	if in.Settings, err = clikit.Pairs("setting", c.StringSlice("setting")); err != nil {
 		return err
 	}
-	files, err := parsePairs("secret-file", c.StringSlice("secret-file"))
+	files, err := clikit.Pairs("secret-file", c.StringSlice("secret-file"))
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func parseServer(text string) (fleet.Server, error) {
 			continue
 		}
 		if *into, err = strconv.Atoi(fields[key]); err != nil {
-			return s, usagef("--server %q: %s %q is not a number", text, key, fields[key])
+			return s, clikit.Usagef("--server %q: %s %q is not a number", text, key, fields[key])
 		}
 	}
 	return s, nil
@@ -97,7 +98,7 @@ func pinHosts(servers []fleet.Server, keys []string) error {
 		host, key, ok := strings.Cut(strings.TrimSpace(text), " ")
 		i := slices.IndexFunc(servers, func(s fleet.Server) bool { return s.Host == host })
 		if !ok || i < 0 {
-			return usagef("--host-key %q is not the name of a --server, a space and its key", text)
+			return clikit.Usagef("--host-key %q is not the name of a --server, a space and its key", text)
 		}
 		servers[i].HostKeys = append(servers[i].HostKeys, strings.TrimSpace(key))
 	}
@@ -105,27 +106,19 @@ func pinHosts(servers []fleet.Server, keys []string) error {
 }
 
 func (p *program) listProviders(c *cli.Context, b *connection) error {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return err
 	}
 	providers, err := b.Providers(c.Context)
 	if err != nil {
 		return err
 	}
-	return p.print(c, listed(providers), func(w io.Writer) {
-		row(w, "NAME", "KIND", "HOSTS", "SLOTS", "AGE", "ID")
+	return p.print(c, clikit.Listed(providers), func(w io.Writer) {
+		clikit.Row(w, "NAME", "KIND", "HOSTS", "SLOTS", "AGE", "ID")
 		for _, v := range providers {
-			row(w, v.Name, v.Kind, len(v.Servers), slotsText(v), age(p.now(), v.CreatedAt), v.ID)
+			clikit.Row(w, v.Name, v.Kind, len(v.Servers), slotsText(v), clikit.Age(p.now(), v.CreatedAt), v.ID)
 		}
 	})
-}
-
-// listed never marshals to null.
-func listed[T any](items []T) []T {
-	if items == nil {
-		return []T{}
-	}
-	return items
 }
 
 func slotsText(v fleet.Provider) string {
@@ -140,7 +133,7 @@ func slotsText(v fleet.Provider) string {
 }
 
 func (p *program) showProvider(c *cli.Context, b *connection) error {
-	ref, err := one(c, "provider")
+	ref, err := clikit.One(c, "provider")
 	if err != nil {
 		return err
 	}
@@ -153,15 +146,15 @@ func (p *program) showProvider(c *cli.Context, b *connection) error {
 
 func (p *program) printProvider(c *cli.Context, v fleet.Provider) error {
 	return p.print(c, v, func(w io.Writer) {
-		fields(w, "Name", v.Name, "ID", v.ID, "Kind", v.Kind)
+		clikit.Fields(w, "Name", v.Name, "ID", v.ID, "Kind", v.Kind)
 		for _, key := range sortedKeys(v.Settings) {
-			fields(w, key, v.Settings[key])
+			clikit.Fields(w, key, v.Settings[key])
 		}
 		for _, key := range sortedKeys(v.Secrets) {
-			fields(w, key, v.Secrets[key].String())
+			clikit.Fields(w, key, v.Secrets[key].String())
 		}
 		for _, s := range v.Servers {
-			fields(w, "Host", serverText(s))
+			clikit.Fields(w, "Host", serverText(s))
 		}
 	})
 }
@@ -175,10 +168,10 @@ func serverText(s fleet.Server) string {
 	}
 	add(", port %d", s.Port, s.Port != 0)
 	add(", user %s", s.User, s.User != "")
-	add(", %s", count(s.Slots, "slot"), s.Slots != 0)
+	add(", %s", clikit.Count(s.Slots, "slot"), s.Slots != 0)
 	add(", through %s", strings.Join(s.Jump, " and "), len(s.Jump) > 0)
 	add(", key file %s", s.KeyFile, s.KeyFile != "")
-	add(", %s", count(len(s.HostKeys), "pinned key"), len(s.HostKeys) > 0)
+	add(", %s", clikit.Count(len(s.HostKeys), "pinned key"), len(s.HostKeys) > 0)
 	return text
 }
 
@@ -192,7 +185,7 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 func (p *program) removeProvider(c *cli.Context, b *connection) error {
-	ref, err := one(c, "provider")
+	ref, err := clikit.One(c, "provider")
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func (p *program) releaseCommand() *cli.Command {
@@ -43,7 +44,7 @@ func (p *program) releaseCommand() *cli.Command {
 }
 
 func (p *program) addRelease(c *cli.Context, b *connection) error {
-	name, err := one(c, "name")
+	name, err := clikit.One(c, "name")
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (u *uploadReader) Read(b []byte) (int, error) {
 	u.done += int64(n)
 	if now := u.p.now(); u.p.live && now.Sub(u.shown) > drawInterval {
 		u.shown = now
-		fmt.Fprintf(u.p.stderr, "\r\x1b[2K%s %s %s", u.name, bar(u.done, u.total), bytesText(u.total))
+		fmt.Fprintf(u.p.stderr, "\r\x1b[2K%s %s %s", u.name, bar(u.done, u.total), clikit.Bytes(u.total))
 	}
 	return n, err
 }
@@ -149,15 +150,15 @@ func (u *uploadReader) end() {
 }
 
 func (p *program) listReleases(c *cli.Context, b *connection) error {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return err
 	}
 	releases, err := b.Releases(c.Context)
 	if err != nil {
 		return err
 	}
-	return p.print(c, listed(releases), func(w io.Writer) {
-		row(w, "NAME", "FOR", "SIZE", "AGE", "ID")
+	return p.print(c, clikit.Listed(releases), func(w io.Writer) {
+		clikit.Row(w, "NAME", "FOR", "SIZE", "AGE", "ID")
 		for _, r := range releases {
 			var platforms []string
 			size := int64(0)
@@ -165,13 +166,13 @@ func (p *program) listReleases(c *cli.Context, b *connection) error {
 				platforms = append(platforms, a.Platform.String())
 				size += a.Size
 			}
-			row(w, r.Name, strings.Join(platforms, ", "), bytesText(size), age(p.now(), r.CreatedAt), r.ID)
+			clikit.Row(w, r.Name, strings.Join(platforms, ", "), clikit.Bytes(size), clikit.Age(p.now(), r.CreatedAt), r.ID)
 		}
 	})
 }
 
 func (p *program) showRelease(c *cli.Context, b *connection) error {
-	ref, err := one(c, "release")
+	ref, err := clikit.One(c, "release")
 	if err != nil {
 		return err
 	}
@@ -184,17 +185,17 @@ func (p *program) showRelease(c *cli.Context, b *connection) error {
 
 func (p *program) printRelease(c *cli.Context, r fleet.Release) error {
 	return p.print(c, r, func(w io.Writer) {
-		fields(w, "Name", r.Name, "ID", r.ID, "Description", r.Description,
+		clikit.Fields(w, "Name", r.Name, "ID", r.ID, "Description", r.Description,
 			"Start command", r.StartCommand, "Stop command", r.StopCommand, "Ping command", r.PingCommand,
 			"Templates", strings.Join(r.Templates, ", "), "Cookie", r.Cookie.String())
 		for _, a := range r.Archives {
-			fields(w, "Archive", fmt.Sprintf("%s, %s, %s", a.Platform, bytesText(a.Size), a.SHA256))
+			clikit.Fields(w, "Archive", fmt.Sprintf("%s, %s, %s", a.Platform, clikit.Bytes(a.Size), a.SHA256))
 		}
 	})
 }
 
 func (p *program) removeRelease(c *cli.Context, b *connection) error {
-	ref, err := one(c, "release")
+	ref, err := clikit.One(c, "release")
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/erlops/erlops/deployer"
 	"github.com/erlops/erlops/deployer/api"
+	"github.com/erlops/erlops/internal/clikit"
 	"github.com/erlops/erlops/internal/httpd"
 )
 
@@ -42,7 +43,7 @@ func (p *program) logger(c *cli.Context, level string) (*slog.Logger, error) {
 
 // serve runs until the context ends.
 func (p *program) serve(c *cli.Context) error {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return err
 	}
 	cfg, err := loadConfig(c.Path("config.file"))

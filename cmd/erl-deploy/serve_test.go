@@ -22,6 +22,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 // lockedBuffer may be written to while it is read.
@@ -69,7 +70,7 @@ func startServer(t *testing.T, configuration string, files map[string]string) st
 	}()
 	t.Cleanup(func() {
 		cancel()
-		require.Equal(t, exitOK, <-done, log.String())
+		require.Equal(t, clikit.ExitOK, <-done, log.String())
 		if t.Failed() {
 			t.Log(log.String())
 		}
@@ -178,7 +179,7 @@ auth: {users: [{name: alice, role: operate}]}
 	p, stdout, stderr := newProgram(t, fixture(t), "")
 	p.open = open
 	code := p.run(t.Context(), []string{"erl-deploy", "status", "--url", "https://" + address, "--ca-file", ca, "--user", "alice", "--password-file", password})
-	require.Equal(t, exitOK, code, stderr)
+	require.Equal(t, clikit.ExitOK, code, stderr)
 	require.Contains(t, stdout.String(), "0 nodes")
 }
 
@@ -222,11 +223,11 @@ func TestConfigCheck(t *testing.T) {
 		p, stdout, stderr := newProgram(t, fixture(t), "")
 		code := p.run(t.Context(), []string{"erl-deploy", "serve", "--config.file", path, "--config.check"})
 		if want == "" {
-			require.Equal(t, exitOK, code, stderr)
+			require.Equal(t, clikit.ExitOK, code, stderr)
 			require.Equal(t, "configuration is valid\n", stdout.String())
 			continue
 		}
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, clikit.ExitFailed, code)
 		require.Contains(t, stderr.String(), want)
 	}
 	require.NoDirExists(t, filepath.Join(dir, "data"))

@@ -6,12 +6,12 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func (p *program) statusCommand() *cli.Command {
@@ -24,7 +24,7 @@ func (p *program) statusCommand() *cli.Command {
 }
 
 func (p *program) status(c *cli.Context, b *connection) error {
-	if err := none(c); err != nil {
+	if err := clikit.None(c); err != nil {
 		return err
 	}
 	f, err := filter(c, b)
@@ -34,7 +34,7 @@ func (p *program) status(c *cli.Context, b *connection) error {
 	if !c.Bool("watch") {
 		return p.showStatus(c, b, f)
 	}
-	if p.live && c.String("output") == formatTable {
+	if p.live && c.String("output") == clikit.FormatTable {
 		return p.watchStatus(c, b, f)
 	}
 	if err := p.showStatus(c, b, f); err != nil {
@@ -56,7 +56,7 @@ func (p *program) showStatus(c *cli.Context, b *connection, f fleet.NodeFilter) 
 	if err != nil {
 		return err
 	}
-	return p.print(c, listed(nodes), func(w io.Writer) {
+	return p.print(c, clikit.Listed(nodes), func(w io.Writer) {
 		p.nodeTable(w, names, nodes)
 		fmt.Fprintln(w, summary(nodes))
 	})
@@ -64,7 +64,7 @@ func (p *program) showStatus(c *cli.Context, b *connection, f fleet.NodeFilter) 
 
 // summary counts nodes by state.
 func summary(nodes []fleet.Node) string {
-	parts := []string{count(len(nodes), "node")}
+	parts := []string{clikit.Count(len(nodes), "node")}
 	for _, s := range fleet.States() {
 		n := 0
 		for _, node := range nodes {
@@ -128,7 +128,7 @@ func drain(events <-chan fleet.Event) {
 // redraw draws over what was drawn, and returns how many lines it took.
 func (p *program) redraw(drawn int, names names, nodes []fleet.Node) int {
 	var table bytes.Buffer
-	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	w := clikit.NewTable(&table, false)
 	p.nodeTable(w, names, nodes)
 	_ = w.Flush() // to memory: cannot fail
 	fmt.Fprintln(&table, summary(nodes))
@@ -138,7 +138,7 @@ func (p *program) redraw(drawn int, names names, nodes []fleet.Node) int {
 		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", drawn)
 	}
 	for _, line := range lines {
-		b.WriteString(cut(strings.TrimRight(line, "\n"), p.width()) + "\n")
+		b.WriteString(clikit.Cut(strings.TrimRight(line, "\n"), p.width()) + "\n")
 	}
 	_, _ = io.WriteString(p.stderr, b.String())
 	return len(lines)

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 const (
@@ -57,7 +58,7 @@ func (p *program) newWatch(c *cli.Context, b *connection) (*watch, error) {
 }
 
 // wait returns the nodes as they are in the end, without those that are gone.
-// Nodes that did not get where they should are an error with exitNodes.
+// Nodes that did not get where they should are an error with clikit.ExitNodes.
 func (w *watch) wait(ctx context.Context, nodes []fleet.Node, timeout time.Duration) ([]fleet.Node, error) {
 	w.nodes = slices.Clone(nodes)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
@@ -97,7 +98,7 @@ var errTimeout = errors.New("it took longer than --timeout")
 
 func (w *watch) gaveUp(ctx context.Context) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
-		return &exitError{exitNodes, fmt.Errorf("%w; look at erl-deploy status", cause)}
+		return &clikit.ExitError{Code: clikit.ExitNodes, Err: fmt.Errorf("%w; look at erl-deploy status", cause)}
 	}
 	return ctx.Err()
 }
@@ -203,16 +204,16 @@ func (w *watch) verdict() error {
 			b.WriteString(" no more: somebody deleted it")
 		}
 		if n.Reason != nil {
-			fmt.Fprintf(&b, ": %s", oneLine(n.Reason.String()))
+			fmt.Fprintf(&b, ": %s", clikit.OneLine(n.Reason.String()))
 			for line := range strings.Lines(strings.TrimSpace(n.Reason.Output)) {
-				fmt.Fprintf(&b, "\n    | %s", oneLine(line))
+				fmt.Fprintf(&b, "\n    | %s", clikit.OneLine(line))
 			}
 		}
 	}
 	if failed == 0 {
 		return nil
 	}
-	return &exitError{exitNodes, fmt.Errorf("%d of %s failed:%s", failed, count(len(w.nodes), "node"), b.String())}
+	return &clikit.ExitError{Code: clikit.ExitNodes, Err: fmt.Errorf("%d of %s failed:%s", failed, clikit.Count(len(w.nodes), "node"), b.String())}
 }
 
 // draw draws all lines anew; last says that they stay.
@@ -227,7 +228,7 @@ func (w *watch) draw(last bool) {
 		fmt.Fprintf(&b, "\x1b[%dA", w.drawn)
 	}
 	for _, n := range w.nodes {
-		b.WriteString("\x1b[2K" + cut(w.line(n), w.p.width()) + "\n")
+		b.WriteString("\x1b[2K" + clikit.Cut(w.line(n), w.p.width()) + "\n")
 	}
 	w.drawn = len(w.nodes)
 	_, _ = io.WriteString(w.p.stderr, b.String())
@@ -241,7 +242,7 @@ func (w *watch) line(n fleet.Node) string {
 	text := fmt.Sprintf("%-24s %-8s", w.names.label(n), n.State)
 	if n.Task == nil {
 		if n.Reason != nil {
-			text += " " + oneLine(n.Reason.String())
+			text += " " + clikit.OneLine(n.Reason.String())
 		}
 		return text
 	}
@@ -254,14 +255,14 @@ func (w *watch) line(n fleet.Node) string {
 	text += " " + bar(int64(ended), int64(len(n.Task.Steps))) + " " + doing(n)
 	step, _ := n.Task.Current()
 	if progress, ok := w.progress[n.ID]; ok && progress.Step == step.Name && progress.Total > 0 {
-		text += fmt.Sprintf(" %d%% of %s", 100*progress.Done/progress.Total, bytesText(progress.Total))
+		text += fmt.Sprintf(" %d%% of %s", 100*progress.Done/progress.Total, clikit.Bytes(progress.Total))
 	}
 	return text + retryText(step)
 }
 
 func retryText(s fleet.Step) string {
 	if s.Attempts > 1 {
-		return fmt.Sprintf(" (attempt %d) %s", s.Attempts, oneLine(s.Message))
+		return fmt.Sprintf(" (attempt %d) %s", s.Attempts, clikit.OneLine(s.Message))
 	}
 	return ""
 }
@@ -274,13 +275,4 @@ func bar(done, total int64) string {
 		n = int(min(done, total) * width / total)
 	}
 	return "[" + strings.Repeat("=", n) + strings.Repeat(" ", width-n) + "]"
-}
-
-// cut keeps a line from wrapping, which would confuse the drawing.
-func cut(s string, width int) string {
-	r := []rune(s)
-	if len(r) < width {
-		return s
-	}
-	return string(r[:max(width-2, 0)]) + "…"
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/erlops/erlops/deployer/api/apitest"
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 // slowly is a fixture whose nodes wait for the test. started gets each.
@@ -40,7 +41,7 @@ func TestPlainProgress(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), "is DOWN") }, 10*time.Second, 10*time.Millisecond)
 	require.Empty(t, done, "DOWN is not the end of it")
 	f.Finish(n.ID, fleet.StateUp, "")
-	require.Equal(t, exitOK, <-done)
+	require.Equal(t, clikit.ExitOK, <-done)
 	require.Contains(t, stdout.String(), "UP")
 	require.NotContains(t, log.String(), "\x1b", "no drawing")
 }
@@ -63,7 +64,7 @@ func TestLiveProgress(t *testing.T) {
 	}, 10*time.Second, 150*time.Millisecond)
 	f.Finish(one.ID, fleet.StateUp, "")
 	f.Finish(two.ID, fleet.StateError, "no space\x1b[2J left")
-	require.Equal(t, exitNodes, <-done)
+	require.Equal(t, clikit.ExitNodes, <-done)
 	require.Contains(t, log.String(), "\x1b[2A", "lines are drawn over")
 	require.Contains(t, log.String(), "1 of 2 nodes failed")
 	require.NotContains(t, log.String(), "\x1b[2J left", "hosts do not get to draw")
@@ -73,16 +74,16 @@ func TestWaitHasAnEnd(t *testing.T) {
 	t.Parallel()
 	f, _ := slowly(t)
 	p, _, stderr := newProgram(t, f, "")
-	require.Equal(t, exitNodes, p.run(t.Context(), []string{"erl-deploy", "deploy", "kv", "--timeout", "50ms"}))
+	require.Equal(t, clikit.ExitNodes, p.run(t.Context(), []string{"erl-deploy", "deploy", "kv", "--timeout", "50ms"}))
 	require.Contains(t, stderr.String(), "longer than --timeout")
 
 	p, _, _ = newProgram(t, f, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	require.Equal(t, exitInterrupted, p.run(ctx, []string{"erl-deploy", "deploy", "kv"}))
+	require.Equal(t, clikit.ExitInterrupted, p.run(ctx, []string{"erl-deploy", "deploy", "kv"}))
 
 	p, stdout, _ := newProgram(t, f, "")
-	require.Equal(t, exitOK, p.run(t.Context(), []string{"erl-deploy", "deploy", "kv", "--no-wait", "-o", "json"}))
+	require.Equal(t, clikit.ExitOK, p.run(t.Context(), []string{"erl-deploy", "deploy", "kv", "--no-wait", "-o", "json"}))
 	require.Contains(t, stdout.String(), `"state": "UNINIT"`)
 }
 
@@ -100,7 +101,7 @@ func TestFollowEvents(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return strings.Contains(out.String(), "bob provider Rack asked for create") }, 10*time.Second, 10*time.Millisecond)
 	cancel()
-	require.Equal(t, exitOK, <-done, "Ctrl-C is how one ends it")
+	require.Equal(t, clikit.ExitOK, <-done, "Ctrl-C is how one ends it")
 }
 
 // TestAlone works without a server, on a store of its own that stays.
@@ -116,13 +117,13 @@ func TestAlone(t *testing.T) {
 		return code, stdout.String(), stderr.String()
 	}
 	code, _, stderr := run("provider", "add", "Local", "--server", "192.0.2.1")
-	require.Equal(t, exitOK, code, stderr)
+	require.Equal(t, clikit.ExitOK, code, stderr)
 	code, stdout, _ := run("provider", "list")
-	require.Equal(t, exitOK, code)
+	require.Equal(t, clikit.ExitOK, code)
 	require.Contains(t, stdout, "Local")
 	code, stdout, _ = run("events")
-	require.Equal(t, exitOK, code)
+	require.Equal(t, clikit.ExitOK, code)
 	require.Contains(t, stdout, localActor()+" provider Local asked for create")
 	code, _, stderr = run("deploy", "nothing")
-	require.Equal(t, exitNotFound, code, stderr)
+	require.Equal(t, clikit.ExitNotFound, code, stderr)
 }

@@ -24,10 +24,11 @@ const module = "github.com/erlops/erlops/"
 // room of its own. A package in no room fails the test: it must say here where
 // it belongs.
 var rooms = map[string][]string{
-	"cmd/erl-exporter": {"exporter"},
+	// its commands talk to a running exporter as any other client does.
+	"cmd/erl-exporter": {"exporter", "exporter/api/client", "exporter/config/strictyaml", "internal/clikit"},
 	"cmd/erl-deploy": {
 		"deployer", "deployer/api", "deployer/api/client", "deployer/fleet", "deployer/ssh",
-		"internal/httpd", "internal/rest",
+		"internal/clikit", "internal/httpd", "internal/rest",
 	},
 
 	"exporter": {
@@ -79,7 +80,9 @@ var rooms = map[string][]string{
 	"internal/erltest":      {"internal/proc"},
 	"internal/exportertest": {"exporter/api/client", "internal/proc"},
 	"internal/faults":       {},
+	// clikit is the command line of a program, and
 	// httpd is the HTTP side of a program, rest what its API is made of.
+	"internal/clikit":  {},
 	"internal/httpd":   {"internal/rest"},
 	"internal/proc":    {},
 	"internal/rest":    {},
