@@ -16,6 +16,7 @@ import (
 
 	"github.com/erlops/erlops/exporter/api"
 	"github.com/erlops/erlops/exporter/api/client"
+	"github.com/erlops/erlops/internal/clikit"
 	"github.com/erlops/erlops/internal/erltest"
 )
 
@@ -198,7 +199,9 @@ targets:
 		// One after the other: the flag for help is a variable of the library.
 		t.Run(tc.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			require.Equal(t, 1, run(t.Context(), append([]string{"erl-exporter"}, tc.args...), &stdout, &stderr))
+			p := &program{stdout: &stdout, stderr: &stderr, now: time.Now, getenv: func(string) string { return "" }}
+			code := p.run(t.Context(), append([]string{"erl-exporter"}, tc.args...))
+			require.Contains(t, []int{clikit.ExitFailed, clikit.ExitUsage}, code)
 			for _, want := range tc.want {
 				require.Contains(t, stderr.String(), want)
 			}

@@ -1,5 +1,5 @@
 // Command erl-exporter attaches to running Erlang nodes and exposes them to
-// Prometheus.
+// Prometheus. Its commands talk to an exporter that runs.
 package main
 
 import (
@@ -10,52 +10,97 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
-	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/common/version"
 	"github.com/urfave/cli/v2"
 
-	"github.com/erlops/erlops/exporter"
+	"github.com/erlops/erlops/internal/clikit"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args, os.Stdout, os.Stderr)
+	p := &program{
+		stdout: os.Stdout, stderr: os.Stderr, now: time.Now, getenv: os.Getenv,
+		live: clikit.IsTerminal(os.Stdout),
+		size: func() (width, height int) { return clikit.Size(os.Stdout) },
+	}
+	code := p.run(ctx, os.Args)
 	stop()
 	os.Exit(code)
 }
 
-// run is main without the process around it: 0 when it was stopped, 1 when it
-// could not start or had to give up.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// run is main without the process around it. Without a command it is the
+// exporter, and returns 0 when it was stopped; the codes of the commands are in
+// docs/cli.md.
+func (p *program) run(ctx context.Context, args []string) int {
+	app := p.app()
+	err := app.RunContext(ctx, clikit.Arrange(app, args))
+	if err != nil && !clikit.Silent(err) {
+		report(p.stderr, err)
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	own, ok := errors.AsType[*clikit.ExitError](err)
+	switch {
+	case err == nil:
+		return clikit.ExitOK
+	case ok:
+		return own.Code
+	case errors.Is(err, context.Canceled):
+		return clikit.ExitInterrupted
+	}
+	return clikit.ExitFailed
+}
+
+// The groups of commands in the help.
+const clientCategory = "Talk to a running exporter"
+
+func (p *program) app() *cli.App {
 	app := &cli.App{
-		Name:      "erl-exporter",
-		Usage:     "attach to running Erlang nodes and expose them to Prometheus",
-		UsageText: "erl-exporter --config.file erl-exporter.yml\nerl-exporter --node rabbit@host --cookie-file /var/lib/rabbitmq/.erlang.cookie",
-		Version:   version.Info(),
-		Flags:     flags(),
+		Name:  "erl-exporter",
+		Usage: "attach to running Erlang nodes and expose them to Prometheus",
+		UsageText: "erl-exporter --config.file erl-exporter.yml\n" +
+			"erl-exporter --node rabbit@host --cookie-file /var/lib/rabbitmq/.erlang.cookie\n" +
+			"erl-exporter COMMAND [--url URL] [options] [arguments]",
+		Version:              version.Info(),
+		Flags:                flags(),
+		Commands:             p.commands(),
+		EnableBashCompletion: true,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return fmt.Errorf("unknown argument %q; see erl-exporter --help", c.Args().First())
+				return clikit.Usagef("unknown argument %q; see erl-exporter --help", c.Args().First())
 			}
-			return serve(c, stdout)
+			return serve(c, p.stdout)
 		},
 		HideHelpCommand: true,
 		// A node name or an address may hold a comma: one flag, one value.
 		DisableSliceFlagSeparator: true,
-		Writer:                    stdout,
-		ErrWriter:                 stderr,
+		Writer:                    p.stdout,
+		ErrWriter:                 p.stderr,
 		ExitErrHandler:            func(*cli.Context, error) {},
 	}
-	if err := app.RunContext(ctx, args); err != nil {
-		report(stderr, err)
-		return 1
+	clikit.Prepare(app.Commands)
+	return app
+}
+
+// commands are all commands, in the order of the help. Each has a file of its
+// own.
+func (p *program) commands() []*cli.Command {
+	return []*cli.Command{
+		p.nodesCommand(),
+		p.agentsCommand(),
+		clikit.CompletionCommand("erl-exporter", p.stdout),
 	}
-	return 0
 }
 
 // report prints one line for each problem that err holds.
 func report(w io.Writer, err error) {
+	if own, ok := errors.AsType[*clikit.ExitError](err); ok {
+		err = own.Err
+	}
 	var many interface{ Unwrap() []error }
 	if errors.As(err, &many) {
 		for _, e := range many.Unwrap() {
@@ -64,64 +109,4 @@ func report(w io.Writer, err error) {
 		return
 	}
 	fmt.Fprintf(w, "erl-exporter: %v\n", err)
-}
-
-// serve runs the exporter until the context ends, reloading on SIGHUP.
-func serve(c *cli.Context, stdout io.Writer) error {
-	opts, err := options(c)
-	if err != nil {
-		return err
-	}
-	if c.Bool("config.check") {
-		if err := exporter.Check(opts); err != nil {
-			return err
-		}
-		fmt.Fprintln(stdout, "configuration is valid")
-		return nil
-	}
-	// Before anything that takes time: without somebody who waits for it, the
-	// signal ends the process.
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	e, err := exporter.New(opts)
-	if err != nil {
-		return err
-	}
-	go reloadOn(c.Context, hup, e)
-	return e.Run(c.Context)
-}
-
-// reloadOn reloads the configuration at every signal until ctx is done. Reload
-// logs its own outcome; the old configuration stays in force when it fails.
-func reloadOn(ctx context.Context, hup <-chan os.Signal, e *exporter.Exporter) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hup:
-			_ = e.Reload()
-		}
-	}
-}
-
-func options(c *cli.Context) (exporter.Options, error) {
-	logConfig := &promslog.Config{Level: promslog.NewLevel(), Format: promslog.NewFormat(), Writer: c.App.ErrWriter}
-	if err := logConfig.Level.Set(c.String("log.level")); err != nil {
-		return exporter.Options{}, fmt.Errorf("--log.level: %w", err)
-	}
-	if err := logConfig.Format.Set(c.String("log.format")); err != nil {
-		return exporter.Options{}, fmt.Errorf("--log.format: %w", err)
-	}
-	return exporter.Options{
-		ConfigFile:      c.Path("config.file"),
-		Nodes:           c.StringSlice("node"),
-		CookieFile:      c.Path("cookie-file"),
-		EPMD:            c.String("epmd"),
-		Name:            c.String("name"),
-		ListenAddresses: c.StringSlice("web.listen-address"),
-		WebConfigFile:   c.Path("web.config.file"),
-		ExternalURL:     c.String("web.external-url"),
-		Logger:          promslog.New(logConfig),
-	}, nil
 }

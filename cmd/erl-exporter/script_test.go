@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/internal/clikit"
+	"github.com/erlops/erlops/internal/erltest"
+)
+
+// TestScripts runs the scripts of testdata/script: the program as users call
+// it, against an exporter that is attached to two real nodes. In a script are
+//
+//	$ERL_EXPORTER_URL        the exporter
+//	$TOKEN_FILE              the token of somebody who may operate it
+//	$NODE, $OTHER, $EPMD     the nodes and their epmd
+//	$COOKIE_FILE             their cookie
+//	await ARGS... [-- TEXT]  calls erl-exporter until it prints TEXT and exits with 0
+//	exits CODE ARGS...       calls it once; it must exit with CODE
+//	kill-node NODE           kills the node
+//	expand FILE              replaces variables in a file
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	program, err := binary()
+	require.NoError(t, err)
+	testscript.Run(t, testscript.Params{
+		Dir:                filepath.Join("testdata", "script"),
+		RequireUniqueNames: true,
+		Setup:              func(env *testscript.Env) error { return setScene(t, env, filepath.Dir(program)) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await": awaitCommand, "kill-node": killNode, "exits": exits, "expand": expand,
+		},
+	})
+}
+
+type sceneKey struct{}
+
+// setScene starts what a script works on.
+func setScene(t *testing.T, env *testscript.Env, bin string) error {
+	t.Helper()
+	epmd := erltest.StartEPMD(t)
+	n := erltest.Start(t, erltest.Options{EPMD: epmd})
+	other := erltest.Start(t, erltest.Options{EPMD: epmd, Cookie: n.Cookie})
+	p := start(t, "--config.file", sceneConfig(t, env.WorkDir, n, other))
+	tokenFile := filepath.Join(env.WorkDir, "token")
+	if err := os.WriteFile(tokenFile, []byte(operator+"\n"), 0o600); err != nil {
+		return err
+	}
+	env.Values[sceneKey{}] = map[string]*erltest.Node{n.Name: n, other.Name: other}
+	env.Vars = append(env.Vars,
+		"PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+env.WorkDir, "XDG_CONFIG_HOME=",
+		"ERL_EXPORTER_URL="+p.url, "TOKEN_FILE="+tokenFile, "COOKIE_FILE="+cookieFile(t, n),
+		"NODE="+n.Name, "OTHER="+other.Name, "EPMD="+epmd.Address(),
+	)
+	return nil
+}
+
+// sceneConfig watches the first node; scripts may add the other.
+func sceneConfig(t *testing.T, dir string, n, other *erltest.Node) string {
+	t.Helper()
+	path := filepath.Join(dir, "erl-exporter.yml")
+	require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, `
+cookie_file: %s
+storage: {path: exporter.db}
+auth:
+  unauthenticated_role: read
+  tokens: [{name: operator, role: operate, token: %s}]
+targets:
+  - name: scene
+    family: scene
+    epmd: %q
+    static_configs: [{targets: [%q]}]
+`, cookieFile(t, n), operator, other.EPMD, n.Name), 0o600))
+	return path
+}
+
+func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
+	want := ""
+	for i, arg := range args {
+		if arg == "--" && i+1 < len(args) {
+			args, want = args[:i], args[i+1]
+			break
+		}
+	}
+	var err error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		err = ts.Exec("erl-exporter", args...)
+		if err == nil && strings.Contains(ts.ReadFile("stdout"), want) != neg {
+			return
+		}
+	}
+	ts.Fatalf("erl-exporter %s: %v, waiting for %q; last:\n%s%s", strings.Join(args, " "), err, want, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("erl-exporter", args[1:]...)
+	code := clikit.ExitOK
+	if exit, ok := err.(interface{ ExitCode() int }); ok {
+		code = exit.ExitCode()
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("erl-exporter %s exits with %d and not %s: %v", strings.Join(args[1:], " "), code, args[0], err)
+	}
+}
+
+func killNode(ts *testscript.TestScript, _ bool, args []string) {
+	nodes, _ := ts.Value(sceneKey{}).(map[string]*erltest.Node)
+	n, ok := nodes[args[0]]
+	if !ok {
+		ts.Fatalf("no node %q", args[0])
+	}
+	ts.Check(syscall.Kill(n.Pid, syscall.SIGKILL))
+}
+
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(path, []byte(os.Expand(ts.ReadFile(path), ts.Getenv)), 0o600))
+}
