@@ -24,8 +24,9 @@ const module = "github.com/erlops/erlops/"
 // room of its own. A package in no room fails the test: it must say here where
 // it belongs.
 var rooms = map[string][]string{
-	// its commands talk to a running exporter as any other client does.
-	"cmd/erl-exporter": {"exporter", "exporter/api/client", "exporter/config/strictyaml", "internal/clikit"},
+	// its commands talk to a running exporter as any other client does; the file
+	// of their profiles is checked as the configuration is.
+	"cmd/erl-exporter": {"exporter", "exporter/api/client", "exporter/config", "internal/clikit"},
 	"cmd/erl-deploy": {
 		"deployer", "deployer/api", "deployer/api/client", "deployer/fleet", "deployer/ssh",
 		"internal/clikit", "internal/httpd", "internal/rest",
