@@ -102,7 +102,9 @@ func TestSnapshotIsMeasured(t *testing.T) {
 		require.Equal(t, c.Name, second.Collectors[i].Name)
 		for j, table := range c.Tables {
 			require.Equal(t, table.Columns, second.Collectors[i].Tables[j].Columns)
-			require.Equal(t, table.Rows[0].Labels, second.Collectors[i].Tables[j].Rows[0].Labels)
+			if again := second.Collectors[i].Tables[j].Rows; len(table.Rows) > 0 && len(again) > 0 {
+				require.Equal(t, table.Rows[0].Labels, again[0].Labels)
+			}
 		}
 	}
 	cost := s.Cost()

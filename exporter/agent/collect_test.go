@@ -56,7 +56,9 @@ func column(t testing.TB, from snapshot.Table, name string) map[string]float64 {
 func TestValues(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{})
-	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
+	// A scan is a process more.
+	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n,
+		agent.Settings{Collectors: map[string]bool{snapshot.Processes: false}})
 	read(t, s)
 	all := read(t, s)
 	for _, test := range []struct {
@@ -350,25 +352,33 @@ func TestShedding(t *testing.T) {
 		}
 		return names
 	}
-	all := snapshot.ShedOrder()
+	// Without what is not told in the first reading.
+	all := slices.DeleteFunc(snapshot.ShedOrder(), func(c string) bool { return c == snapshot.Processes || c == snapshot.Carriers })
+	without := func(names ...string) map[string]bool {
+		off := map[string]bool{snapshot.Processes: false}
+		for _, name := range names {
+			off[name] = false
+		}
+		return off
+	}
 	// A reading that passes the limit by so many tenths is followed by one
 	// without so many collectors.
-	s := attach(t, a, n, agent.Settings{})
+	s := attach(t, a, n, agent.Settings{Collectors: without()})
 	size := int64(read(t, s).Bytes)
 	require.NoError(t, s.Detach(deadline(t)))
 	for count := range len(all) + 1 {
 		limit := size * 10 / (10 + int64(count))
 		limit += limit / 20 // so that it is not on the border
-		s := attach(t, a, n, agent.Settings{Limits: agent.Limits{Bytes: limit}})
+		s := attach(t, a, n, agent.Settings{Collectors: without(), Limits: agent.Limits{Bytes: limit}})
 		require.Empty(t, shed(read(t, s)))
 		require.ElementsMatch(t, all[:count], shed(read(t, s)), "%d of %d", limit, size)
 		require.NoError(t, s.Detach(deadline(t)))
 	}
 
-	s = attach(t, a, n, agent.Settings{Collectors: map[string]bool{snapshot.MSAcc: false}})
+	s = attach(t, a, n, agent.Settings{Collectors: without(snapshot.MSAcc)})
 	less, err := s.Snapshot(deadline(t), snapshot.Request{Without: all, Reason: "too dear"})
 	require.NoError(t, err)
-	require.ElementsMatch(t, []string{snapshot.Allocators, snapshot.Mnesia, snapshot.Distribution, snapshot.OSProcess}, shed(less))
+	require.ElementsMatch(t, slices.DeleteFunc(all, func(c string) bool { return c == snapshot.MSAcc }), shed(less))
 	require.Equal(t, "too dear", collector(t, less, snapshot.Mnesia).Err)
 	require.NoError(t, s.Detach(deadline(t)))
 }

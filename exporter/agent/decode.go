@@ -136,6 +136,7 @@ func (d *decoder) decode(binary []byte, collectors []string) ([]snapshot.Collect
 			return nil, err
 		}
 	}
+	derive(read)
 	return read, nil
 }
 
@@ -145,12 +146,12 @@ func (d *decoder) collector(name string, t etf.Term) (snapshot.Collector, error)
 	if !ok || len(outcome) != 2 {
 		return c, malformed("collector", t)
 	}
-	took, ok := outcome[0].(int64)
+	took, age, ok := times(outcome[0])
 	result, isTuple := outcome[1].(etf.Tuple)
 	if !ok || !isTuple || len(result) != 2 {
 		return c, malformed("collector", t)
 	}
-	c.Duration = time.Duration(took) * time.Microsecond
+	c.Duration, c.Age = took, age
 	var err error
 	switch result[0] {
 	case etf.Atom("ok"):
@@ -163,6 +164,18 @@ func (d *decoder) collector(name string, t etf.Term) (snapshot.Collector, error)
 		err = malformed("collector", t)
 	}
 	return c, err
+}
+
+// times reads how long a collector took, and how old its oldest part is where
+// the agent had kept that.
+func times(t etf.Term) (took, age time.Duration, ok bool) {
+	if pair, is := t.(etf.Tuple); is && len(pair) == 2 {
+		ms, isNumber := pair[1].(int64)
+		took, _, ok = times(pair[0])
+		return took, time.Duration(ms) * time.Millisecond, ok && isNumber
+	}
+	us, ok := t.(int64)
+	return time.Duration(us) * time.Microsecond, 0, ok
 }
 
 func (d *decoder) tables(collector string, t etf.Term) ([]snapshot.Table, error) {

@@ -42,7 +42,8 @@
 //
 // Owner is the connection's process, Settings a map: deadline (ms),
 // per_instance, msacc, max_reductions and max_bytes (a minute), max_memory
-// (bytes), credit, and sources, a map from each source to its configuration.
+// (bytes), credit, wall_time, top, vip, max_processes, scan_every (ms), and
+// sources, a map from each source to its configuration.
 // start/1 answers
 //
 //	{ok, Agent, {3, Schema, Info, MSAccOurs}}   it runs
@@ -93,7 +94,8 @@
 // # A reading
 //
 // Bin is term_to_binary of a list that is parallel to Collectors, of
-// {Microseconds, Result}:
+// {Microseconds, Result}, or {{Microseconds, Age}, Result} where a part had been
+// kept for so many milliseconds:
 //
 //	{ok, Tables}         parallel to the collector's tables in the schema
 //	{missing, Why}       does not apply to this node

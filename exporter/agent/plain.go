@@ -36,8 +36,9 @@ type plainItem struct {
 
 // collectorNames are those of the agent, in its order.
 var collectorNames = []string{
-	snapshot.Memory, snapshot.Statistics, snapshot.SystemInfo, snapshot.Allocators, snapshot.MSAcc,
-	snapshot.Distribution, snapshot.Mnesia, snapshot.OSProcess, snapshot.Agent,
+	snapshot.Memory, snapshot.Statistics, snapshot.SystemInfo, snapshot.VM, snapshot.Schedulers, snapshot.Allocators,
+	snapshot.MSAcc, snapshot.Distribution, snapshot.Mnesia, snapshot.OSProcess, snapshot.Code, snapshot.Ports, snapshot.ETS,
+	snapshot.VIP, snapshot.OSMon, snapshot.Processes, snapshot.Carriers, snapshot.Agent,
 }
 
 // attachPlain makes a session without an agent. It fails with *OwnedError when

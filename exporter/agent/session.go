@@ -38,7 +38,7 @@ type Session struct {
 	log       *slog.Logger
 	decoder   *decoder // used by listen only
 	streams   map[string]*stream
-	plain     *plain   // reads a node without an agent; nil where one runs
+	plain     *plain // reads a node without an agent; nil where one runs
 
 	stopRenewing chan struct{}
 	asking       chan struct{} // holds one while a question is numbered and sent

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/erlops/erlops/exporter/etf"
+	"github.com/erlops/erlops/exporter/snapshot"
 )
 
 // Values of Settings.MSAcc.
@@ -49,15 +52,53 @@ type Settings struct {
 	// Injection is InjectionAuto (also when empty) or InjectionNever.
 	Injection string
 	// Collectors switches collectors on and off by name; one that is not in
-	// the map is on.
+	// the map is on, but for snapshot.OnDemand.
 	Collectors map[string]bool
 	Limits     Limits
+	// Top is how many processes and tables are told by rank; 10 when zero.
+	Top int
+	// VIP are registered names of processes that are told one by one; when nil,
+	// DefaultVIP.
+	VIP   []string
+	Scans Scans
+}
+
+// Scans say when the processes of a node are gone through, and its carriers.
+// Zero is the default.
+type Scans struct {
+	// MaxProcesses is how many processes a node may have for them to be
+	// scanned; 100,000.
+	MaxProcesses int
+	// Interval is between two scans, at least; a minute. They are never done
+	// sooner than a thousand times what the last one cost.
+	Interval time.Duration
+}
+
+// Defaults of Settings.
+const (
+	DefaultTop          = 10
+	DefaultMaxProcesses = 100_000
+	DefaultScanInterval = time.Minute
+)
+
+// DefaultVIP are processes that every node has and that all others depend on.
+func DefaultVIP() []string {
+	return []string{
+		"application_controller", "code_server", "erl_prim_loader", "file_server_2", "global_name_server", "inet_db", "init",
+		"kernel_sup", "logger", "net_kernel", "rex", "user",
+	}
+}
+
+func (s Settings) vip() []string {
+	if s.VIP == nil {
+		return DefaultVIP()
+	}
+	return s.VIP
 }
 
 // Limits bound what the agent may cost its node. When one is passed, the agent
-// leaves out a collector, and another for each tenth of the limit on top of it:
-// allocators, msacc, mnesia, distribution, process, in this order. One comes
-// back for each minute that needed at most half of the limits. The environment
+// leaves out a collector, and another for each tenth of the limit on top of it,
+// in the order of snapshot.ShedOrder. One comes back for each minute that needed at most half of the limits. The environment
 // of the application erl_exporter_agent on the node can lower the first three
 // (max_reductions, max_bytes, max_memory). Zero is the default.
 type Limits struct {
@@ -119,7 +160,7 @@ func (s Settings) msacc() string {
 // on tells whether a collector is switched on.
 func (s Settings) on(collector string) bool {
 	on, said := s.Collectors[collector]
-	return on || !said
+	return on || !said && !slices.Contains(snapshot.OnDemand(), collector)
 }
 
 // term is what erl_exporter_agent:start/1 takes as settings.
@@ -132,6 +173,11 @@ func (t Target) term() etf.Term {
 		{Key: etf.Atom("max_reductions"), Value: l.Reductions},
 		{Key: etf.Atom("max_memory"), Value: l.Memory},
 		{Key: etf.Atom("max_bytes"), Value: l.Bytes},
+		{Key: etf.Atom("wall_time"), Value: s.on(snapshot.Schedulers)},
+		{Key: etf.Atom("top"), Value: int64(cmp.Or(s.Top, DefaultTop))},
+		{Key: etf.Atom("vip"), Value: atoms(s.vip())},
+		{Key: etf.Atom("max_processes"), Value: int64(cmp.Or(s.Scans.MaxProcesses, DefaultMaxProcesses))},
+		{Key: etf.Atom("scan_every"), Value: cmp.Or(s.Scans.Interval, DefaultScanInterval).Milliseconds()},
 		{Key: etf.Atom("credit"), Value: int64(eventWindow)},
 		{Key: etf.Atom("sources"), Value: sourceTerms(t.Sources)},
 	}

@@ -20,7 +20,8 @@ import (
 // collectors are the names that metrics.collectors may have.
 var collectors = []string{
 	snapshot.Memory, snapshot.Statistics, snapshot.SystemInfo, snapshot.Allocators, snapshot.MSAcc,
-	snapshot.Distribution, snapshot.Mnesia, snapshot.OSProcess,
+	snapshot.Distribution, snapshot.Mnesia, snapshot.OSProcess, snapshot.VM, snapshot.Schedulers, snapshot.Code,
+	snapshot.Ports, snapshot.ETS, snapshot.VIP, snapshot.OSMon, snapshot.Processes, snapshot.Carriers,
 }
 
 // minToken is the length of the shortest bearer token taken: shorter ones can

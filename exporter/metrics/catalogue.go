@@ -52,6 +52,9 @@ const (
 	Cheap Cost = "cheap"
 	// Moderate is up to 5 milliseconds, or grows with ports and tables.
 	Moderate Cost = "moderate"
+	// Expensive is what goes through all processes or carriers, off the path of
+	// scrapes.
+	Expensive Cost = "expensive"
 	// None is what the exporter knows by itself.
 	None Cost = "none"
 )
@@ -109,12 +112,13 @@ type Sample struct {
 }
 
 // Value is how a number is made of the columns of a row: Column, less all of
-// Minus, times Times where it is set. There is no number when one of the
-// columns has none.
+// Minus, times Times where it is set, divided by Per where that is set. There is
+// no number when one of the columns has none.
 type Value struct {
 	Column string
 	Minus  []string
 	Times  string
+	Per    float64
 }
 
 // String gives the value as a formula over the columns.
@@ -165,10 +169,11 @@ func (f *Family) Series(n Names) []Series {
 // without labels come first: where a limit cuts, it cuts the long tables.
 func Catalogue() []Family {
 	return slices.Concat(
-		memoryFamilies(), statisticsFamilies(), systemInfoFamilies(),
-		osProcessFamilies(), mnesiaFamilies(), agentFamilies(), agentSourceFamilies(),
-		distributionFamilies(), msaccFamilies(), allocatorFamilies(),
-		mnesiaTableFamilies(), pageFamilies(),
+		memoryFamilies(), statisticsFamilies(), systemInfoFamilies(), vmFamilies(),
+		osProcessFamilies(), mnesiaFamilies(), agentFamilies(), agentSourceFamilies(), scanFamilies(),
+		schedulerFamilies(), vipFamilies(), codeFamilies(), portFamilies(), osMonFamilies(),
+		distributionFamilies(), msaccFamilies(), allocatorFamilies(), etsFamilies(),
+		topFamilies(), mnesiaTableFamilies(), carrierFamilies(), pageFamilies(),
 	)
 }
 

@@ -88,6 +88,8 @@ var lintExceptions = []string{
 	"erlang_mnesia_logged_transactions",
 	"erlang_mnesia_restarted_transactions",
 	"erlang_vm_atom_count",
+	"erlang_vm_carrier_free_block_histogram",
+	"erlang_vm_ets_count",
 	"erlang_vm_memory_atom_bytes_total",
 	"erlang_vm_memory_bytes_total",
 	"erlang_vm_memory_processes_bytes_total",
@@ -116,5 +118,5 @@ func TestLint(t *testing.T) {
 		return slices.Compact(names)
 	}
 	require.Equal(t, lintExceptions, lint(probe(t, everything(), metrics.Settings{})))
-	require.Equal(t, []string{"process_threads_total"}, lint(probe(t, everything(), metrics.Settings{Names: metrics.NamesV6})))
+	require.Equal(t, []string{"erlang_vm_carrier_free_block_histogram", "erlang_vm_ets_count", "process_threads_total"}, lint(probe(t, everything(), metrics.Settings{Names: metrics.NamesV6})))
 }

@@ -108,6 +108,9 @@ func (o *oracle) sample(f *Family, s Sample, t snapshot.Table, row snapshot.Row)
 	if s.Value.Times != "" {
 		v *= number(s.Value.Times)
 	}
+	if s.Value.Per != 0 {
+		v /= s.Value.Per
+	}
 	labels := slices.Clone(o.common)
 	fixed := s.Fixed
 	for _, l := range f.Labels {
@@ -139,9 +142,11 @@ func (o *oracle) about(r reading) {
 		return
 	}
 	o.exporter(roundTripName, r.snapshot.RoundTrip.Seconds())
+	o.exporter(snapshotAgeName, r.age.Seconds())
 	o.exporter(snapshotBytesName, float64(r.snapshot.Bytes))
 	for _, c := range r.collectors {
 		o.exporter(durationName, c.Duration.Seconds(), "collector", c.Name)
+		o.exporter(ageName, c.Age.Seconds(), "collector", c.Name)
 		o.exporter(successName, flag(c.Err == ""), "collector", c.Name)
 		o.exporter(shedName, flag(c.Shed), "collector", c.Name)
 		o.exporter(droppedName, float64(o.dropped[c.Name]), "collector", c.Name)

@@ -224,6 +224,7 @@ func (n *nodePage) about(r reading) {
 		return
 	}
 	n.exporter(roundTripName, r.snapshot.RoundTrip.Seconds())
+	n.exporter(snapshotAgeName, r.age.Seconds())
 	n.exporter(snapshotBytesName, float64(r.snapshot.Bytes))
 	for _, c := range r.collectors {
 		n.outcome(c)
@@ -246,6 +247,7 @@ func (n *nodePage) up(r reading) {
 // outcome writes what came of a collector.
 func (n *nodePage) outcome(c snapshot.Collector) {
 	n.exporter(durationName, c.Duration.Seconds(), c.Name)
+	n.exporter(ageName, c.Age.Seconds(), c.Name)
 	n.exporter(successName, flag(c.Err == ""), c.Name)
 	n.exporter(shedName, flag(c.Shed), c.Name)
 	n.exporter(droppedName, float64(n.dropped[c.Name]), c.Name)

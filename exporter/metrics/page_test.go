@@ -116,7 +116,7 @@ func TestPageOfTables(t *testing.T) {
 
 func TestPageAboutTheScrape(t *testing.T) {
 	s := &snapshot.Snapshot{RoundTrip: 3 * time.Millisecond, Bytes: 2606, Collectors: []snapshot.Collector{
-		{Name: snapshot.Memory, Duration: 40 * time.Microsecond},
+		{Name: snapshot.Memory, Duration: 40 * time.Microsecond, Age: 7500 * time.Millisecond},
 		{Name: snapshot.Statistics, Duration: time.Millisecond, Err: "badarg", Shed: true},
 		{Name: snapshot.Mnesia, Missing: "Mnesia does not run"},
 		{Name: snapshot.Memory},
@@ -129,6 +129,9 @@ func TestPageAboutTheScrape(t *testing.T) {
 		`erlang_exporter_node_state{state="down"} 0`,
 		`erlang_exporter_node_state{state="refused"} 0`,
 		`erlang_exporter_node_state{state="suspended"} 0`,
+		`erlang_exporter_scrape_age_seconds{collector="memory"} 7.5`,
+		`erlang_exporter_scrape_age_seconds{collector="statistics"} 0`,
+		`erlang_exporter_scrape_age_seconds{collector="mnesia"} 0`,
 		`erlang_exporter_scrape_duration_seconds{collector="memory"} 4e-05`,
 		`erlang_exporter_scrape_duration_seconds{collector="statistics"} 0.001`,
 		`erlang_exporter_scrape_duration_seconds{collector="mnesia"} 0`,
@@ -142,6 +145,7 @@ func TestPageAboutTheScrape(t *testing.T) {
 		`erlang_exporter_scrape_success{collector="memory"} 1`,
 		`erlang_exporter_scrape_success{collector="statistics"} 0`,
 		`erlang_exporter_scrape_success{collector="mnesia"} 1`,
+		`erlang_exporter_snapshot_age_seconds 0`,
 		`erlang_exporter_snapshot_bytes 2606`,
 		`erlang_exporter_snapshot_round_trip_seconds 0.003`,
 		`erlang_up 1`,

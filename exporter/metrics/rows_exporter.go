@@ -10,7 +10,9 @@ const (
 	successName       = "erlang_exporter_scrape_success"
 	missingName       = "erlang_exporter_scrape_missing"
 	shedName          = "erlang_exporter_scrape_shed"
+	ageName           = "erlang_exporter_scrape_age_seconds"
 	droppedName       = "erlang_exporter_scrape_series_dropped"
+	snapshotAgeName   = "erlang_exporter_snapshot_age_seconds"
 	roundTripName     = "erlang_exporter_snapshot_round_trip_seconds"
 	snapshotBytesName = "erlang_exporter_snapshot_bytes"
 )
@@ -37,6 +39,10 @@ func agentFamilies() []Family {
 		{
 			Name: "erlang_exporter_agent_sent_bytes_total", Type: Counter, Call: "agent", Samples: single("sent_bytes"),
 			Help: "Bytes of readings that the agent sent",
+		},
+		{
+			Name: "erlang_exporter_agent_scan_reductions_total", Type: Counter, Call: "erlang:process_info(self(), reductions)",
+			Help: "Reductions of the agent's scans on the node, which are not in those of the agent", Samples: single("scan_reductions"),
 		},
 		{
 			Name: "erlang_exporter_agent_shedding", Call: "agent", Samples: single("shedding"),
@@ -69,7 +75,7 @@ func pageFamilies() []Family {
 	collector := labelled("collector")
 	rows := []Family{
 		{
-			Name: upName, Help: "1 when the node answered this scrape, else 0", Call: "exporter",
+			Name: upName, Help: "1 when the node answered this scrape, or one less than a minute ago while its session lasts, else 0", Call: "exporter",
 			Note: "on /metrics/nodes with the label family besides node",
 		},
 		{
@@ -83,6 +89,10 @@ func pageFamilies() []Family {
 			Name: successName, Help: "1 when a collector succeeded, or had nothing to read on this node, else 0", Call: "agent", Labels: collector,
 		},
 		{
+			Name: ageName, Help: "How long ago the oldest part of a collector was read; what is dear is not read at each scrape", Call: "agent",
+			Labels: collector,
+		},
+		{
 			Name: missingName, Help: "1 for a collector that has nothing to read on this node, and why", Call: "agent",
 			Labels: labelled("collector", "reason"),
 		},
@@ -94,6 +104,9 @@ func pageFamilies() []Family {
 		},
 		{
 			Name: roundTripName, Help: "Time from asking the agent for the snapshot to having it", Call: "exporter",
+		},
+		{
+			Name: snapshotAgeName, Help: "How long ago the node gave the snapshot; more than a second when it did not answer this scrape", Call: "exporter",
 		},
 		{
 			Name: snapshotBytesName, Help: "Size of the snapshot on the wire", Call: "exporter",

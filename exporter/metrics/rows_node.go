@@ -14,7 +14,26 @@ func distributionFamilies() []Family {
 	peer, process := base, base
 	peer.Table, peer.Labels = "dist_peer", labelled("peer")
 	process.Table, process.Labels = "dist_proc", labelled("peer", "type")
-	return slices.Concat(complete(distPeerRows(), peer), complete(distProcessRows(), process))
+	return slices.Concat(complete(distPeerRows(), peer), complete(distProcessRows(), process), complete(distRows(), base.of("dist")))
+}
+
+// distRows are the rows about the node's distribution as a whole.
+func distRows() []Family {
+	return []Family{
+		{
+			Name: "erlang_vm_dist_buffer_busy_limit_bytes", Help: "Bytes that may wait for a connection before senders are suspended",
+			Call: "erlang:system_info(dist_buf_busy_limit)", Samples: single("buffer_busy_limit"), Cost: Cheap, Origin: "-",
+		},
+		{
+			Name: "erlang_vm_dist_connected_nodes", Help: "Nodes that are connected, visible or hidden, and nodes whose names are known",
+			Call: "erlang:nodes/1", Labels: fixed("type"), Cost: Cheap, Origin: "-",
+			Samples: []Sample{of("visible", "visible"), of("hidden", "hidden"), of("known", "known")},
+		},
+		{
+			Name: "erlang_vm_dist_net_ticktime_seconds", Help: "Time without a message after which a connection counts as lost",
+			Call: "net_kernel:get_net_ticktime/0", Samples: single("net_ticktime"), Origin: "-",
+		},
+	}
 }
 
 // distPeerRows are the rows about a connection: its socket, port and state.
@@ -42,6 +61,14 @@ func distPeerRows() []Family {
 		{
 			Name: "erlang_vm_dist_node_queue_size_bytes", Call: "erlang:dist_get_stat/1", Samples: single("queue_size"), Since: "22.1",
 			Help: "Bytes in the output queue between Erlang and the connection's port; -1 when the VM only says that there are some",
+		},
+		{
+			Name: "erlang_vm_dist_messages_in_total", Type: Counter, Help: "Messages and fragments of them received from the peer",
+			Call: "erlang:dist_get_stat/1", Samples: single("messages_in"), Origin: "-",
+		},
+		{
+			Name: "erlang_vm_dist_messages_out_total", Type: Counter, Help: "Messages and fragments of them sent to the peer",
+			Call: "erlang:dist_get_stat/1", Samples: single("messages_out"), Origin: "-",
 		},
 	}
 }
@@ -106,6 +133,31 @@ func mnesiaFamilies() []Family {
 			Name: "erlang_mnesia_memory_usage_bytes", Help: "Memory of all Mnesia tables", Cost: Moderate,
 			Call: "mnesia:table_info(Table, memory) * erlang:system_info(wordsize)", Samples: single("memory"),
 		},
+		{
+			Name: "erlang_mnesia_db_nodes", Help: "Nodes of the Mnesia schema, all and those where Mnesia runs", Origin: "-",
+			Call: info + "db_nodes), " + info + "running_db_nodes)", Labels: fixed("state"),
+			Samples: []Sample{of("configured_nodes", "configured"), of("running_nodes", "running")},
+		},
+		{
+			Name: "erlang_mnesia_tables", Help: "Tables: all, those with a copy on the node, those with master nodes", Origin: "-",
+			Call: info + "tables), " + info + "local_tables), " + info + "master_node_tables)", Labels: fixed("scope"),
+			Samples: []Sample{of("tables", "all"), of("local_tables", "local"), of("master_tables", "master")},
+		},
+		{
+			Name: "erlang_mnesia_checkpoints", Help: "Active checkpoints", Origin: "-", Call: info + "checkpoints)", Samples: single("checkpoints"),
+		},
+		{
+			Name: "erlang_mnesia_subscribers", Help: "Processes that subscribe to system events", Origin: "-",
+			Call: info + "subscribers)", Samples: single("subscribers"),
+		},
+		{
+			Name: "erlang_mnesia_dump_log_time_threshold_seconds", Help: "Time after which the transaction log is dumped", Origin: "-",
+			Call: info + "dump_log_time_threshold)", Samples: []Sample{{Value: Value{Column: "dump_log_time_threshold_ms", Per: 1000}}},
+		},
+		{
+			Name: "erlang_mnesia_dump_log_write_threshold", Help: "Writes after which the transaction log is dumped", Origin: "-",
+			Call: info + "dump_log_write_threshold)", Samples: single("dump_log_write_threshold"),
+		},
 	}
 	return complete(rows, Family{Type: Gauge, Collector: snapshot.Mnesia, Table: "mnesia", Cost: Cheap, Origin: prometheusErl})
 }
@@ -155,6 +207,11 @@ func osProcessFamilies() []Family {
 		{
 			Name: "process_uptime_seconds", Help: "Time since the node started", Cost: Cheap,
 			Call: "erlang:statistics(wall_clock)", Samples: single("uptime_seconds"),
+		},
+		{
+			Name: "erlang_vm_memory_unaccounted_bytes", Samples: single("unaccounted_bytes"), Origin: "-",
+			Help: "Resident memory less what the VM's allocators have: grows where NIFs or ports leak; negative while carriers are not resident",
+			Call: status + ", erlang:system_info({allocator, Alloc})", Note: "with the collector allocators only",
 		},
 	}
 	return complete(rows, Family{

@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/erlops/erlops/exporter/snapshot"
+import (
+	"slices"
+
+	"github.com/erlops/erlops/exporter/snapshot"
+)
 
 // prometheusErl is the library whose names, types and labels are kept.
 const prometheusErl = "prometheus.erl"
@@ -152,6 +156,10 @@ func systemInfoFamilies() []Family {
 		systemInfo("wordsize", "Size of a word"),
 		systemInfo("atom_count", "Atoms"),
 		systemInfo("atom_limit", "Most atoms that can exist"),
+		{
+			Name: "erlang_vm_ets_count", Help: "ETS tables", Call: "erlang:system_info(ets_count)", Samples: single("ets_count"),
+			Since: "21.1", Origin: "-",
+		},
 	}
 	renamed := map[string]string{
 		"erlang_vm_port_count":    "erlang_vm_ports",
@@ -189,14 +197,42 @@ func allocatorFamilies() []Family {
 			samples = append(samples, of(kind+"_"+usage, kind, usage))
 		}
 	}
-	return []Family{{
+	rows := []Family{{
 		Name: "erlang_vm_allocators", Type: Gauge,
 		Help: "Carriers and blocks of the VM's memory allocators: counts, and sizes in bytes",
-		Call: "erlang:system_info({allocator, Alloc})", Collector: snapshot.Allocators, Table: "allocators",
+		Call: "erlang:system_info({allocator, Alloc})", Table: "allocators",
 		Labels:  []Label{{"alloc", "alloc"}, {"instance_no", "instance"}, {Name: "kind"}, {Name: "usage"}},
-		Samples: samples, Cost: Moderate, Origin: prometheusErl,
+		Samples: samples, Origin: prometheusErl,
 		Note: `summed over the instances under instance_no="all", unless allocators is per_instance`,
 	}}
+	derived := []Family{
+		{
+			Name: "erlang_vm_allocated_bytes", Help: "Memory that an allocator has from the operating system: the sizes of its carriers",
+			Samples: single("allocated"),
+		},
+		{Name: "erlang_vm_allocated_used_bytes", Help: "Memory of an allocator that is in use: the sizes of its blocks", Samples: single("used")},
+		{
+			Name: "erlang_vm_allocator_utilisation_ratio", Samples: single("utilisation"),
+			Help: "Part of an allocator's memory that is in use, 0 to 1; a low one means fragmentation",
+		},
+		{
+			Name: "erlang_vm_allocator_sbcs_to_mbcs_ratio", Samples: single("sbcs_to_mbcs"),
+			Help: "Blocks with a carrier of their own, for each block that shares one",
+		},
+	}
+	base := Family{Type: Gauge, Collector: snapshot.Allocators, Cost: Moderate, Labels: labelled("alloc"), Call: "erlang:system_info({allocator, Alloc})"}
+	sums, mseg := base, base
+	sums.Table, mseg.Table, mseg.Labels = "allocated", "mseg", nil
+	return slices.Concat(complete(rows, base.of("allocators")), complete(derived, sums), complete([]Family{{
+		Name: "erlang_vm_mseg_cache_hits_total", Type: Counter, Help: "Requests for memory segments that were answered out of the cache",
+		Call: "erlang:system_info({allocator, mseg_alloc})", Samples: single("cache_hits"),
+	}}, mseg))
+}
+
+// of is the family with another table.
+func (f Family) of(table string) Family {
+	f.Table = table
+	return f
 }
 
 // msaccFamilies are the rows of prometheus_vm_msacc_collector.

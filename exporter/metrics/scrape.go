@@ -22,6 +22,10 @@ import (
 // scrapeTimeoutHeader is how Prometheus says how many seconds it waits.
 const scrapeTimeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 
+// maxAge is how old the last snapshot of a node may be to stand in for one that
+// does not come in time.
+const maxAge = time.Minute
+
 // answerTime is left of Prometheus's time for writing and sending the page.
 const answerTime = 500 * time.Millisecond
 
@@ -32,6 +36,8 @@ type reading struct {
 	// a label value.
 	snapshot *snapshot.Snapshot
 	reason   string
+	// age is that of the snapshot.
+	age time.Duration
 	// collectors are those of the snapshot that the catalogue knows, each
 	// once: their names become label values.
 	collectors []snapshot.Collector
@@ -43,11 +49,20 @@ func (h *Handler) read(ctx context.Context, log *slog.Logger, node Node, r snaps
 		log.Debug("node is not asked", "state", node.State, "last_error", node.LastError)
 		return reading{node: node, reason: reasonNotUp}
 	}
+	r.Stale = maxAge
 	s, err := h.fleet.Snapshot(ctx, node.Name, r)
 	switch {
 	case err == nil:
 		logSnapshot(ctx, log, s)
-		return reading{node: node, snapshot: s, collectors: h.known(s)}
+		got := reading{node: node, snapshot: s, collectors: h.known(s)}
+		if !s.Taken.IsZero() {
+			got.age = max(0, h.now().Sub(s.Taken))
+		}
+		if s.Stale {
+			log.Warn("node did not answer in time, the last snapshot stands in", "age", got.age)
+			got.reason = reasonTimeout
+		}
+		return got
 	case errors.Is(err, context.DeadlineExceeded):
 		log.Warn("node did not answer in time", "err", err)
 		return reading{node: node, reason: reasonTimeout}

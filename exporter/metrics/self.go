@@ -93,8 +93,10 @@ func (s *self) register(r prometheus.Registerer) error {
 func (s *self) count(r reading, dropped map[string]int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.snapshot == nil {
+	if r.reason != "" {
 		s.errors[errorKey{r.node.Name, wholeSnapshot, r.reason}]++
+	}
+	if r.snapshot == nil {
 		return
 	}
 	for _, c := range r.collectors {

@@ -120,11 +120,12 @@ func (t *table) positions(dst []int, labels []Label) ([]int, bool) {
 type formula struct {
 	column, times int
 	minus         []int
+	per           float64
 }
 
 // compile looks up the columns of a value; false when the table lacks one.
 func (t *table) compile(v Value) (formula, bool) {
-	f := formula{column: slices.Index(t.columns, v.Column), minus: make([]int, len(v.Minus)), times: -1}
+	f := formula{column: slices.Index(t.columns, v.Column), minus: make([]int, len(v.Minus)), times: -1, per: v.Per}
 	ok := f.column >= 0
 	for i, c := range v.Minus {
 		f.minus[i] = slices.Index(t.columns, c)
@@ -148,6 +149,9 @@ func (f formula) of(values []snapshot.Value) (float64, bool) {
 	if f.times >= 0 {
 		m, valid := number(values, f.times)
 		v, ok = v*m, ok && valid
+	}
+	if f.per != 0 {
+		v /= f.per
 	}
 	return v, ok
 }

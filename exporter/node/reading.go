@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,8 @@ type reader struct {
 	mu      sync.Mutex
 	recent  []reading
 	flights []*flight
+	// last is the last reading of all collectors.
+	last *snapshot.Snapshot
 }
 
 // reading is a finished flight.
@@ -53,7 +56,8 @@ type flight struct {
 }
 
 // read returns a reading that holds what is requested. It blocks until the
-// node answered or ctx is done.
+// node answered or ctx is done. When its deadline has passed, it returns the
+// last reading of all collectors if the request allows that.
 func (r *reader) read(ctx context.Context, req snapshot.Request) (*snapshot.Snapshot, error) {
 	r.mu.Lock()
 	if s := r.fresh(req); s != nil {
@@ -67,12 +71,28 @@ func (r *reader) read(ctx context.Context, req snapshot.Request) (*snapshot.Snap
 	case <-f.done:
 	case <-ctx.Done():
 		r.leave(f)
+		if old := r.stale(ctx, req); old != nil {
+			return old, nil
+		}
 		return nil, context.Cause(ctx)
 	}
 	if f.err != nil {
 		return nil, f.err
 	}
 	return only(f.result, req), nil
+}
+
+// stale returns the last reading for a request that may have it, or nil. A node
+// whose schedulers are all busy lives and yet does not answer.
+func (r *reader) stale(ctx context.Context, req snapshot.Request) *snapshot.Snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) || r.now().Sub(r.last.Taken) > req.Stale {
+		return nil
+	}
+	old := *only(r.last, req)
+	old.Stale = true
+	return &old
 }
 
 // forget drops the readings that are too old to be shared.
@@ -124,6 +144,9 @@ func (r *reader) fly(ctx context.Context, f *flight) {
 	defer r.mu.Unlock()
 	if f.err == nil {
 		r.recent = append(r.recent, reading{f.request, f.result, r.now()})
+		if len(f.request.Collectors) == 0 {
+			r.last = f.result
+		}
 		// A thousand nodes that nobody asks again must not keep as many readings.
 		time.AfterFunc(r.maxAge, r.forget)
 	}

@@ -21,17 +21,31 @@ const (
 	Mnesia       = "mnesia"
 	OSProcess    = "process"
 	Agent        = "agent"
+	VM           = "vm"
+	Schedulers   = "schedulers"
+	Code         = "code"
+	Ports        = "ports"
+	ETS          = "ets"
+	VIP          = "vip"
+	OSMon        = "os_mon"
+	Processes    = "processes"
+	Carriers     = "carriers"
 )
 
 // AgentSource is the table of the collector Agent with a row for each source of
 // events.
 const AgentSource = "agent_source"
 
+// OnDemand are the collectors that are off unless they are switched on.
+func OnDemand() []string { return []string{Carriers} }
+
 // ShedOrder are the collectors that are left out, in this order, when a node
 // costs more than its budget: the dearest first. The others cost next to
 // nothing and are always read.
 func ShedOrder() []string {
-	return []string{Allocators, MSAcc, Mnesia, Distribution, OSProcess}
+	return []string{
+		Allocators, MSAcc, Mnesia, Distribution, ETS, Ports, Code, OSMon, VIP, Schedulers, OSProcess, Processes, Carriers,
+	}
 }
 
 // Request says which collectors to read. A nil or empty list means all that
@@ -42,6 +56,9 @@ type Request struct {
 	// so in words.
 	Without []string
 	Reason  string
+	// Stale allows the last reading instead, up to this age, when the node does
+	// not answer in time; zero does not.
+	Stale time.Duration
 }
 
 // Snapshot is one reading of one node. It is immutable once handed out and may
@@ -49,6 +66,8 @@ type Request struct {
 type Snapshot struct {
 	// Taken is when the answer arrived, on the exporter's clock.
 	Taken time.Time
+	// Stale is whether it is the last reading of a node that did not answer.
+	Stale bool
 	// RoundTrip is the time from asking to having the answer.
 	RoundTrip time.Duration
 	// Bytes is the size of the answer on the wire.
@@ -62,6 +81,9 @@ type Collector struct {
 	Name string
 	// Duration is the time the collector took on the node.
 	Duration time.Duration
+	// Age is how old the oldest part of it was when the node answered: what is
+	// dear is not read each time.
+	Age time.Duration
 	// Err says in words why the collector failed; empty when it succeeded. A
 	// failed collector has no tables.
 	Err string

@@ -28,16 +28,25 @@ schema() ->
             {system_info, [], [port_count, process_count, atom_count, ets_count]},
             {system_info, [], system_constants()}
         ]},
-        {allocators, [{allocators, [alloc, instance], allocator_columns()}]},
+        {vm, vm_schema()},
+        {schedulers, schedulers_schema()},
+        {allocators, [
+            {allocators, [alloc, instance], allocator_columns()},
+            {mseg, [], [cache_hits]}
+        ]},
         {msacc, [{msacc, [type, id], msacc_states()}]},
         {distribution, [
             {dist_peer, [peer], peer_columns()},
-            {dist_proc, [peer, type], process_columns()}
+            {dist_proc, [peer, type], process_columns()},
+            {dist, [], [visible, hidden, known, net_ticktime]},
+            {dist, [], [buffer_busy_limit]}
         ]},
         {mnesia, [
             {mnesia, [], [
                 held_locks, lock_queue, transaction_participants, transaction_coordinators,
-                failed, committed, logged, restarted, memory
+                failed, committed, logged, restarted, memory, configured_nodes,
+                running_nodes, tables, local_tables, master_tables, checkpoints, subscribers,
+                dump_log_time_threshold_ms, dump_log_write_threshold
             ]},
             {mnesia_table, [table], [memory, size]}
         ]},
@@ -47,9 +56,17 @@ schema() ->
             ]},
             {process, [], [max_fds, start_time_seconds]}
         ]},
+        {code, code_schema()},
+        {ports, ports_schema()},
+        {ets, ets_schema()},
+        {vip, vip_schema()},
+        {os_mon, os_mon_schema()},
+        {processes, scan_schema()},
+        {carriers, carriers_schema()},
         {agent, [
             {agent, [], [
-                reductions, memory_bytes, message_queue_len, dropped, shedding, sent_bytes
+                reductions, memory_bytes, message_queue_len, dropped, shedding, sent_bytes,
+                scan_reductions
             ]},
             {agent_source, [source], [events, dropped]}
         ]}
@@ -103,6 +120,10 @@ at_hand(system_info) ->
         },
         list_to_tuple([info(Item) || Item <- system_constants()])
     };
+at_hand(vm) ->
+    vm();
+at_hand(schedulers) ->
+    run_queues();
 at_hand(_) ->
     none.
 
@@ -153,39 +174,90 @@ defined(Value, _) -> Value.
 
 jobs(memory) -> [memory];
 jobs(statistics) -> [io_and_gc];
-jobs(allocators) -> [allocators];
+jobs(schedulers) -> [scheduler_times];
+jobs(allocators) -> [allocators, mseg];
 jobs(msacc) -> [msacc];
-jobs(distribution) -> [distribution];
+jobs(distribution) -> [distribution, net_ticktime];
 jobs(mnesia) -> [mnesia, mnesia_transactions];
 jobs(process) -> [process];
+jobs(code) -> [modules, applications];
+jobs(ports) -> [ports];
+jobs(ets) -> [ets, dets];
+jobs(vip) -> [vip];
+jobs(os_mon) -> [os_mon];
+jobs(processes) -> [scan_processes];
+jobs(carriers) -> [scan_carriers];
 jobs(_) -> [].
+
+%% How a job is done: now, at each reading; kept, its answer being good for so
+%% long (ms); or as a scan, for which no reading waits and which is done so often
+%% at most (ms). What is kept or scanned is good for a thousand times its cost,
+%% too.
+way(mseg) -> {kept, ?KEEP_MS};
+way(net_ticktime) -> {kept, ?KEEP_MS};
+way(modules) -> {kept, ?KEEP_MS};
+way(applications) -> {kept, ?KEEP_MS};
+way(ports) -> {kept, ?KEEP_MS};
+way(ets) -> {kept, ?KEEP_MS};
+way(dets) -> {kept, ?KEEP_MS};
+way(os_mon) -> {kept, ?KEEP_MS};
+way(scan_processes) -> scan;
+way(scan_carriers) -> scan;
+way(_) -> now.
 
 %% The first heap of a job's helper, in words: large enough to be the only one.
 heap(allocators) -> 46422;
 heap(msacc) -> 4185;
+heap(modules) -> 6772;
+heap(applications) -> 4185;
+heap(ets) -> 6772;
 heap(_) -> 987.
 
-%% Context is {PerInstance, MSAcc, Memo}. A job that answers {memo, Memo, Value}
-%% finds Memo in the context of its next run; it is none at first.
-run(memory, _) ->
+%% A job that answers {memo, Memo, Value} finds Memo in its next run; it is none
+%% at first.
+run(memory, _, _) ->
     All = erlang:memory(),
     [element(2, lists:keyfind(Column, 1, All)) || Column <- memory_columns()];
-run(io_and_gc, _) ->
+run(io_and_gc, _, _) ->
     {{input, Input}, {output, Output}} = statistics(io),
     {Collections, Words, _} = statistics(garbage_collection),
     {Input, Output, Collections, Words};
-run(allocators, {PerInstance, _, _}) ->
+run(scheduler_times, _, Memo) ->
+    scheduler_times(Memo);
+run(allocators, #{per_instance := PerInstance}, _) ->
     allocators(PerInstance);
-run(msacc, {_, Mode, Memo}) ->
+run(mseg, _, _) ->
+    mseg_cache_hits();
+run(msacc, #{msacc := Mode}, Memo) ->
     msacc(Mode, Memo);
-run(distribution, _) ->
+run(distribution, _, _) ->
     distribution();
-run(mnesia, _) ->
+run(net_ticktime, _, _) ->
+    net_ticktime();
+run(mnesia, _, _) ->
     mnesia();
-run(mnesia_transactions, _) ->
+run(mnesia_transactions, _, _) ->
     mnesia_transactions();
-run(process, {_, _, Memo}) ->
-    os_process(Memo).
+run(process, _, Memo) ->
+    os_process(Memo);
+run(modules, _, _) ->
+    modules();
+run(applications, _, _) ->
+    applications();
+run(ports, _, _) ->
+    ports();
+run(ets, #{top := Top}, _) ->
+    ets_tables(Top);
+run(dets, _, _) ->
+    dets_tables();
+run(vip, #{vip := Names}, _) ->
+    vip(Names);
+run(os_mon, _, _) ->
+    os_mon();
+run(scan_processes, Settings, Memo) ->
+    scan_processes(Settings, Memo);
+run(scan_carriers, _, _) ->
+    scan_carriers().
 
 %% Puts together what was at hand and what the jobs answered: {ok, Tables},
 %% {missing, Why} or {error, Reason}. A table is {row, Values}, {const, Values}
@@ -208,6 +280,28 @@ tables(statistics, {Switches, DirtyCPU, DirtyIO, Reductions, Queue, Runtime, Wal
     ]};
 tables(system_info, {Counts, Constants}, []) ->
     {ok, [{row, Counts}, {const, Constants}]};
+tables(vm, Values, []) ->
+    {ok, vm_tables(Values)};
+tables(schedulers, Values, [Times]) ->
+    {ok, scheduler_tables(Values, Times)};
+tables(allocators, _, [{ok, Allocators}, Mseg]) ->
+    {ok, Allocators ++ [{row, {value(Mseg, [])}}]};
+tables(distribution, _, [{ok, Tables}, TickTime]) ->
+    {ok, Tables ++ dist_rows(value(TickTime, []))};
+tables(code, _, [Modules, Applications]) ->
+    {ok, code_tables(Modules, Applications)};
+tables(Collector, _, [{ok, too_many} | _]) when Collector =:= ports; Collector =:= ets ->
+    {missing, too_many_to_go_through};
+tables(ets, _, [{ok, Tables}, Dets]) ->
+    {ok, Tables ++ [value(Dets, {rows, [], []})]};
+tables(os_mon, _, [{ok, not_running}]) ->
+    {missing, os_mon_does_not_run};
+tables(processes, 0, [{error, _} = Failed]) ->
+    Failed;
+tables(processes, Skipped, [Scan]) ->
+    {ok, scan_tables(Skipped, Scan)};
+tables(carriers, _, [{ok, no_instrument}]) ->
+    {missing, runtime_tools_is_not_there};
 tables(agent, {Values, Accounts}, []) ->
     {Sources, Rows} = lists:unzip([
         {Source, {Seq, Dropped}}
@@ -333,6 +427,19 @@ blocks([{_, Type} | Types], Info) ->
 blocks(Count, Info) ->
     {Count, element(2, lists:keyfind(blocks_size, 1, Info))}.
 
+%% The allocator below the others, one instance a scheduler. The lists that hold
+%% the hits have been the same from OTP 23 on.
+mseg_cache_hits() ->
+    case erlang:system_info({allocator, mseg_alloc}) of
+        false ->
+            [];
+        Instances ->
+            lists:sum([
+                defined(proplist(cache_hits, defined(proplist(status, Kind), [])), 0)
+             || {instance, _, Properties} <- Instances, {memkind, Kind} <- Properties
+            ])
+    end.
+
 %%% ----------------------------------------------------------------------
 %%% Microstate accounting
 %%% ----------------------------------------------------------------------
@@ -404,10 +511,24 @@ mnesia() ->
                     transaction_restarts
                 ]
             ],
-            {Locks, Counters ++ [lists:sum([M || {M, _} <- Rows])], Tables, Rows};
+            Sum = lists:sum([M || {M, _} <- Rows]),
+            {Locks, Counters ++ [Sum | mnesia_state()], Tables, Rows};
         false ->
             not_running
     end.
+
+mnesia_state() ->
+    [
+        length(mnesia:system_info(Item))
+     || Item <- [
+            db_nodes, running_db_nodes, tables, local_tables, master_node_tables, checkpoints,
+            subscribers
+        ]
+    ] ++
+        [
+            mnesia:system_info(dump_log_time_threshold),
+            mnesia:system_info(dump_log_write_threshold)
+        ].
 
 %% A table may be deleted while the list is gone through.
 mnesia_tables(Word) ->

@@ -2,7 +2,7 @@
 %%% nodes, hidden ones and the exporter's own included.
 
 peer_columns() ->
-    [node_state, queue_size] ++ inet_columns() ++ port_columns().
+    [node_state, queue_size, messages_in, messages_out] ++ inet_columns() ++ port_columns().
 
 process_columns() ->
     [status | process_items()].
@@ -50,21 +50,36 @@ distribution() ->
 
 peer(Id, State, Controller) ->
     Port = socket(Controller),
-    list_to_tuple([node_state(State), queue_size(Id) | inet_values(Port) ++ port_values(Port)]).
+    {In, Out, Queue} = dist_stat(Id),
+    list_to_tuple([node_state(State), Queue, In, Out | inet_values(Port) ++ port_values(Port)]).
 
 node_state(pending) -> 1;
 node_state(up_pending) -> 2;
 node_state(up) -> 3;
 node_state(_) -> [].
 
-queue_size(Id) ->
+dist_stat(Id) ->
     try erlang:dist_get_stat(Id) of
-        {ok, _, _, false} -> 0;
-        {ok, _, _, true} -> -1;
-        {ok, _, _, Size} -> Size
+        {ok, In, Out, false} -> {In, Out, 0};
+        {ok, In, Out, true} -> {In, Out, -1};
+        {ok, In, Out, Size} -> {In, Out, Size}
     catch
-        error:_ -> []
+        error:_ -> {[], [], []}
     end.
+
+%% net_kernel knows, and may be busy.
+net_ticktime() ->
+    case net_kernel:get_net_ticktime() of
+        Seconds when is_integer(Seconds) -> Seconds;
+        {ongoing_change_to, Seconds} -> Seconds;
+        ignored -> []
+    end.
+
+dist_rows(TickTime) ->
+    [
+        {row, {length(nodes(visible)), length(nodes(hidden)), length(nodes(known)), TickTime}},
+        {const, {info(dist_buf_busy_limit)}}
+    ].
 
 inet_values(none) ->
     [[] || _ <- inet_items()];

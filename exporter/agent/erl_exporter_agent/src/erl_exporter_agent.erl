@@ -27,6 +27,18 @@
 %% How long the counters behind the agent's limits run before they start again.
 -define(WINDOW_MS, 60000).
 
+%% How long the answer of a job that is kept is good (ms). It is a little less
+%% than the usual interval of scrapes, so that each of them has a new one.
+-define(KEEP_MS, 14500).
+
+%% What is kept, and a scan, is done again after so many times what it cost at
+%% the soonest. A scan that takes longer than the second is ended (ms).
+-define(PAUSE_FACTOR, 1000).
+-define(MAX_SCAN_MS, 120000).
+
+%% The most memory that a scan may take (words).
+-define(SCAN_HEAP, 8000000).
+
 %% Failures are told in full only if they are small (bytes when encoded).
 -define(MAX_REASON, 2048).
 
@@ -40,7 +52,10 @@
 %% settings           a map: deadline (how long a reading waits for helpers, in
 %%                    ms), per_instance (allocators: a row an instance, or
 %%                    sums), msacc (auto, on, off), credit (how many events of
-%%                    a source may be on their way), and the limits:
+%%                    a source may be on their way), wall_time (whether to
+%%                    count the schedulers' time), top (how many are told by
+%%                    rank), vip (names of processes), max_processes (up to
+%%                    which they are scanned), scan_every (ms), and the limits:
 %%                    max_reductions and max_bytes (a minute), max_memory
 %%                    (bytes)
 %% lease, renewed     the lease in ms, and when it was renewed (monotonic ms)
@@ -52,11 +67,14 @@
 %%                    #{MonitorRef => {Source, Tag, Pid, Timer}}
 %% dropped            how many events and readings could not be sent
 %% memos              what jobs left for their next run: #{Job => Term}
+%% kept               what jobs answered that are not done at each reading:
+%%                    #{Job => {At, {Took, Result}, Cost}} (ms, us, us)
 %% told               labels and constants that the owner knows:
 %%                    #{{Collector, N} => Term}
 %% late               helpers that missed their deadline:
 %%                    #{MonitorRef => {Job, Pid, Since}}
-%% helper_reductions  of all helpers so far
+%% helper_reductions  of all helpers so far, and
+%% scan_reductions    of scans, which have limits of their own
 %% helper_memory      bytes, of the helpers of the last reading
 %% sent               bytes of all readings so far
 %% window             when the present window of the limits began, and then:
@@ -96,6 +114,7 @@ init({Caller, Ref}, Owner, Lease, Settings) ->
     try register(?MODULE, self()) of
         true ->
             S = new(Owner, Lease, Settings),
+            _ = maps:get(wall_time, Settings) andalso hold_wall_time(),
             erlang:start_timer(Lease, self(), lease),
             Caller ! {Ref, {ok, self(), hello(S)}},
             hibernate(start_sources(maps:get(sources, Settings), S))
@@ -117,9 +136,11 @@ new(Owner, Lease, #{msacc := MSAcc} = Settings) ->
         asked => #{},
         dropped => 0,
         memos => #{},
+        kept => #{},
         told => #{},
         late => #{},
         helper_reductions => 0,
+        scan_reductions => 0,
         helper_memory => 0,
         sent => 0,
         window => {now_ms(), 0, 0, 0},
@@ -193,8 +214,7 @@ hibernate(S) ->
 %% source itself.
 message({'DOWN', Ref, process, _, Exit} = Message, #{late := Late, asked := Asked} = S) ->
     case {Late, Asked} of
-        %% The answer is of no use any more.
-        {#{Ref := _}, _} -> S#{late := maps:remove(Ref, Late)};
+        {#{Ref := _}, _} -> late(Ref, Exit, S);
         {_, #{Ref := _}} -> answered(Ref, Exit, S);
         _ -> offer(Message, S)
     end;
@@ -287,7 +307,7 @@ snapshot(Seq, Collectors, S0) ->
             %% What was not sent has not been told.
             _ -> drop(S1#{told := #{}})
         end,
-    S3 = check_limits(S2),
+    S3 = start_scans(Collectors, check_limits(S2)),
     process_flag(priority, normal),
     S3.
 
@@ -297,48 +317,117 @@ read(Collectors, #{settings := #{deadline := Wait}, shed_count := Count, passed 
     Deadline = now_ms() + Wait,
     Wanted = Collectors -- shed(Count),
     AtHand = maps:from_list([{C, timed(fun() -> at_hand(C, S0) end)} || C <- Wanted]),
-    {Pending, Stuck} = start_helpers(Wanted, S0),
-    {Answers, S1} = gather(Pending, Deadline, Stuck, S0#{helper_memory := 0}),
-    Outcomes = [{C, outcome(C, AtHand, Answers, Passed)} || C <- Collectors],
+    {Pending, Ready} = start_helpers(Wanted, S0),
+    {Answers, S1} = gather(Pending, Deadline, Ready, S0#{helper_memory := 0}),
+    Outcomes = [{C, outcome(C, AtHand, Answers, Passed, S1)} || C <- Collectors],
     {Outcomes, S1}.
 
 at_hand(agent, #{dropped := Dropped, shed_count := Count, sent := Sent} = S) ->
+    #{scan_reductions := Scans} = S,
     {message_queue_len, Queue} = process_info(self(), message_queue_len),
     {memory, Memory} = process_info(self(), memory),
-    {{reductions(S), Memory, Queue, Dropped, flag(Count > 0), Sent}, maps:get(accounts, S)};
+    {{reductions(S), Memory, Queue, Dropped, flag(Count > 0), Sent, Scans}, maps:get(accounts, S)};
+at_hand(processes, #{settings := Settings}) ->
+    flag(too_many_processes(Settings));
 at_hand(Collector, _) ->
     at_hand(Collector).
 
-%% A job whose helper still waits gets no second one, so that a server that
-%% hangs is asked once and not at every reading.
-start_helpers(Collectors, #{late := Late} = S) ->
-    Busy = maps:from_list([{Job, Since} || {Job, _, Since} <- maps:values(Late)]),
+start_helpers(Collectors, S) ->
+    Busy = busy(S),
     lists:foldl(
-        fun(Job, {Pending, Stuck}) ->
-            case Busy of
-                #{Job := Since} -> {Pending, Stuck#{Job => {0, {error, {stuck, now_ms() - Since}}}}};
-                _ -> {start_helper(Job, S, Pending), Stuck}
+        fun(Job, {Pending, Ready}) ->
+            case at_once(Job, Busy, S) of
+                start -> {start_helper(Job, S, Pending), Ready};
+                Timed -> {Pending, Ready#{Job => Timed}}
             end
         end,
         {#{}, #{}},
         [Job || C <- Collectors, Job <- jobs(C)]
     ).
 
+busy(#{late := Late}) ->
+    maps:from_list([{Job, Since} || {Job, _, Since} <- maps:values(Late)]).
+
+%% The answer to a job that need not be done now, or must not: one whose helper
+%% still waits gets no second one, so that a server that hangs is asked once and
+%% not at every reading.
+at_once(Job, Busy, #{kept := Kept, settings := Settings}) ->
+    case {Kept, Busy} of
+        {#{Job := {At, Timed, Cost}}, _} ->
+            case way(Job) =:= scan orelse maps:is_key(Job, Busy) orelse is_good(Job, At, Cost, Settings) of
+                true -> Timed;
+                false -> start
+            end;
+        {_, #{Job := Since}} when Job =/= scan_processes, Job =/= scan_carriers ->
+            {0, {error, {stuck, now_ms() - Since}}};
+        _ ->
+            case way(Job) of
+                scan -> {0, {missing, the_first_scan_is_not_done_yet}};
+                _ -> start
+            end
+    end.
+
+is_good(Job, At, Cost, Settings) ->
+    For =
+        case way(Job) of
+            {kept, Ms} -> Ms;
+            scan -> maps:get(scan_every, Settings)
+        end,
+    now_ms() - At < max(For, Cost * ?PAUSE_FACTOR div 1000).
+
+%% Starts the scans that are due, after the reading has been sent. What a scan
+%% costs counts for its own next time and not for the limits of readings.
+start_scans(Collectors, #{shed_count := Count, kept := Kept, settings := Settings} = S) ->
+    Busy = busy(S),
+    lists:foldl(
+        fun(Job, #{late := Late} = Acc) ->
+            case {Kept, Busy} of
+                {_, #{Job := _}} -> end_scan(Job, Acc);
+                {#{Job := {At, _, Cost}}, _} ->
+                    case is_good(Job, At, Cost, Settings) of
+                        true -> Acc;
+                        false -> Acc#{late := start_helper(Job, Acc, Late)}
+                    end;
+                _ -> Acc#{late := start_helper(Job, Acc, Late)}
+            end
+        end,
+        S,
+        [Job || C <- Collectors -- shed(Count), Job <- jobs(C), way(Job) =:= scan]
+    ).
+
+end_scan(Job, #{late := Late} = S) ->
+    _ = [
+        exit(Pid, kill)
+     || {J, Pid, Since} <- maps:values(Late), J =:= Job, now_ms() - Since > ?MAX_SCAN_MS
+    ],
+    S.
+
+%% A helper that no reading waits for has ended: it was too late for one, or
+%% scans. What it answered is for the next reading.
+late(Ref, Exit, #{late := Late0} = S) ->
+    {{Job, _, _}, Late} = maps:take(Ref, Late0),
+    {_, Next} = helped(Job, Exit, S#{late := Late}),
+    Next.
+
 %% A helper answers with its exit reason: that is one message, and when it is
 %% here the helper is gone.
 start_helper(Job, #{settings := Settings, memos := Memos}, Pending) ->
-    #{per_instance := PerInstance, msacc := MSAcc} = Settings,
-    Context = {PerInstance, MSAcc, maps:get(Job, Memos, none)},
+    Memo = maps:get(Job, Memos, none),
     {Pid, Ref} = spawn_opt(
         fun() ->
-            Timed = timed(fun() -> run(Job, Context) end),
+            Timed = timed(fun() -> run(Job, Settings, Memo) end),
             {reductions, Reductions} = process_info(self(), reductions),
             {memory, Memory} = process_info(self(), memory),
             exit({?MODULE, Timed, Reductions, Memory})
         end,
-        [monitor, {priority, high}, {min_heap_size, heap(Job)}]
+        [monitor | helper_options(Job, way(Job))]
     ),
     Pending#{Ref => {Job, Pid, now_ms()}}.
+
+helper_options(_, scan) ->
+    [{priority, low}, {max_heap_size, #{size => ?SCAN_HEAP, kill => true, error_logger => false}}];
+helper_options(Job, _) ->
+    [{priority, high}, {min_heap_size, heap(Job)}].
 
 gather(Pending, _, Answers, S) when map_size(Pending) =:= 0 ->
     {Answers, S};
@@ -349,23 +438,41 @@ gather(Pending, Deadline, Answers, S) ->
             {Timed, S1} = helped(Job, Exit, S),
             gather(Rest, Deadline, Answers#{Job => Timed}, S1)
     after max(0, Deadline - now_ms()) ->
-        #{settings := #{deadline := Wait}, late := Late} = S,
-        Missed = [{Job, {Wait * 1000, {error, {late, Wait}}}} || {Job, _, _} <- maps:values(Pending)],
+        #{late := Late} = S,
+        Missed = [{Job, missed(Job, S)} || {Job, _, _} <- maps:values(Pending)],
         {maps:merge(Answers, maps:from_list(Missed)), S#{late := maps:merge(Late, Pending)}}
     end.
 
-helped(Job, {?MODULE, {Took, Result}, Reductions, Memory}, S0) ->
-    #{helper_reductions := AllReductions, helper_memory := AllMemory, memos := Memos} = S0,
-    S1 = S0#{
-        helper_reductions := AllReductions + Reductions,
-        helper_memory := AllMemory + Memory
-    },
+%% What the job answered last, if that is kept.
+missed(Job, #{kept := Kept, settings := #{deadline := Wait}}) ->
+    case Kept of
+        #{Job := {_, Timed, _}} -> Timed;
+        _ -> {Wait * 1000, {error, {late, Wait}}}
+    end.
+
+helped(Job, {?MODULE, {Took, Result}, Reductions, Memory}, #{memos := Memos} = S0) ->
+    S1 = charge(way(Job), Reductions, Memory, S0),
     case Result of
-        {ok, {memo, Memo, Value}} -> {{Took, {ok, Value}}, S1#{memos := Memos#{Job => Memo}}};
-        _ -> {{Took, Result}, S1}
+        {ok, {memo, Memo, Value}} ->
+            keep(Job, {Took, {ok, Value}}, Took, S1#{memos := Memos#{Job => Memo}});
+        {ok, {scanned, Cost, Memo, Value}} ->
+            keep(Job, {Took, {ok, Value}}, Cost, S1#{memos := Memos#{Job => Memo}});
+        _ ->
+            keep(Job, {Took, Result}, Took, S1)
     end;
-helped(_, Exit, S) ->
-    {{0, {error, small(Exit)}}, S}.
+helped(Job, Exit, S) ->
+    keep(Job, {0, {error, small(Exit)}}, 0, S).
+
+charge(scan, Reductions, _, #{scan_reductions := All} = S) ->
+    S#{scan_reductions := All + Reductions};
+charge(_, Reductions, Memory, #{helper_reductions := AllReductions, helper_memory := AllMemory} = S) ->
+    S#{helper_reductions := AllReductions + Reductions, helper_memory := AllMemory + Memory}.
+
+keep(Job, Timed, Cost, #{kept := Kept} = S) ->
+    case way(Job) of
+        now -> {Timed, S};
+        _ -> {Timed, S#{kept := Kept#{Job => {now_ms(), Timed, Cost}}}}
+    end.
 
 %% {Microseconds, {ok, Value} | {error, Reason}}
 timed(Fun) ->
@@ -388,13 +495,15 @@ small(Reason) ->
     end.
 
 %% One collector's {Microseconds, Result} out of what was at hand and what its
-%% helpers answered.
-outcome(Collector, AtHand, Answers, Passed) ->
+%% helpers answered, or {{Microseconds, Age}, Result} where some of that had been
+%% kept: the age is that of the oldest (ms).
+outcome(Collector, AtHand, Answers, Passed, #{kept := Kept}) ->
     case AtHand of
         #{Collector := {Took, {ok, Value}}} ->
             Helped = [maps:get(J, Answers) || J <- jobs(Collector)],
+            Ages = [now_ms() - At || J <- jobs(Collector), {At, _, _} <- [maps:get(J, Kept, none)]],
             {
-                lists:sum([Took | [T || {T, _} <- Helped]]),
+                aged(lists:sum([Took | [T || {T, _} <- Helped]]), lists:max([0 | Ages])),
                 tables(Collector, Value, [R || {_, R} <- Helped])
             };
         #{Collector := Failed} ->
@@ -402,6 +511,9 @@ outcome(Collector, AtHand, Answers, Passed) ->
         _ ->
             {0, {error, {shed, Passed}}}
     end.
+
+aged(Took, 0) -> Took;
+aged(Took, Age) -> {Took, Age}.
 
 %%% ----------------------------------------------------------------------
 %%% What the owner knows already
@@ -436,7 +548,15 @@ label(Labels) when is_tuple(Labels) -> [label_text(L) || L <- tuple_to_list(Labe
 label(Label) -> [label_text(Label)].
 
 label_text(L) when is_atom(L) -> atom_to_binary(L, utf8);
-label_text(L) when is_integer(L) -> integer_to_binary(L).
+label_text(L) when is_integer(L) -> integer_to_binary(L);
+label_text(L) when is_binary(L) -> L;
+label_text(L) ->
+    try unicode:characters_to_binary(L) of
+        Text when is_binary(Text) -> Text;
+        _ -> <<"?">>
+    catch
+        error:_ -> <<"?">>
+    end.
 
 %%% ----------------------------------------------------------------------
 %%% The agent's own limits
@@ -445,7 +565,10 @@ label_text(L) when is_integer(L) -> integer_to_binary(L).
 %% The collectors that may be left out, in this order: the dearest first. The
 %% others cost next to nothing.
 shed_order() ->
-    [allocators, msacc, mnesia, distribution, process].
+    [
+        allocators, msacc, mnesia, distribution, ets, ports, code, os_mon, vip, schedulers,
+        process, processes, carriers
+    ].
 
 shed(Count) ->
     lists:sublist(shed_order(), Count).
@@ -510,6 +633,10 @@ reductions(#{helper_reductions := Helpers}) ->
 -include("collect.hrl").
 -include("distribution.hrl").
 -include("os_process.hrl").
+-include("vm.hrl").
+-include("schedulers.hrl").
+-include("ets.hrl").
+-include("scan.hrl").
 
 %%% ----------------------------------------------------------------------
 %%% Sources of events
