@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/erlops/erlops/exporter/agent"
@@ -25,6 +26,8 @@ type environment struct {
 	pulse        time.Duration
 	onPulse      func(Pulse)
 	sources      func(Ref) []agent.Source
+	families     atomic.Pointer[familyBook]
+	memory       *familyMemory
 	random       func() float64
 	now          func() time.Time
 	logger       *slog.Logger
@@ -74,6 +77,7 @@ type condition struct {
 	nextAttempt time.Time
 	attached    uint64 // how often
 	family      string
+	lastFamily  string          // what it was found to have, in this life or before
 	info        *agent.NodeInfo // of the last session
 	session     Session         // nil unless up
 	reader      *reader         // nil unless up
@@ -81,7 +85,9 @@ type condition struct {
 
 func (c *condition) reconnects() uint64 { return max(c.attached, 1) - 1 }
 
-func newActor(ctx context.Context, env *environment, id string, s spec, after <-chan struct{}) *actor {
+// newActor makes the actor of a node whose family is lastFamily, as far as
+// that is known.
+func newActor(ctx context.Context, env *environment, id string, s spec, lastFamily string, after <-chan struct{}) *actor {
 	name := s.target.Node
 	a := &actor{
 		env: env, name: name, id: id, logger: env.logger.With("node", name),
@@ -94,7 +100,8 @@ func newActor(ctx context.Context, env *environment, id string, s spec, after <-
 	if s.suspended {
 		a.state, a.reason = Suspended, reasonSuspended
 	}
-	a.family = familyOf(name, s.labels, s.family, nil)
+	a.lastFamily = lastFamily
+	a.refamily()
 	return a
 }
 
@@ -104,7 +111,7 @@ func (a *actor) apply(s spec) {
 	defer a.mu.Unlock()
 	same := a.spec.sameSession(s)
 	a.spec = s
-	a.family = familyOf(a.name, s.labels, s.family, a.info)
+	a.refamily()
 	if !same {
 		a.endTurn()
 		a.turn, a.endTurn = context.WithCancel(a.ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/erlops/erlops/exporter/dist"
 	"github.com/erlops/erlops/exporter/store"
@@ -34,8 +35,17 @@ func (f *Fleet) checkNew(r store.Registration) error {
 	switch {
 	case !f.isRunning():
 		return ErrNotRunning
-	case f.actors[r.Name] != nil:
+	case f.actors[r.Name] != nil && f.actors[r.Name].foundBy() != sourceConnected:
+		// One that others are connected to may be registered: it then stays when
+		// they go.
 		return fmt.Errorf("node %q: %w", r.Name, ErrKnown)
+	}
+	if c := r.Connected; c != nil {
+		for _, pattern := range slices.Concat(c.Include, c.Exclude) {
+			if _, err := CompilePattern(pattern); err != nil {
+				return &InvalidError{"connected_nodes", err}
+			}
+		}
 	}
 	// The same sentence that such a node would have as its last error.
 	if s := registeredSpec(r, f.group(r.CookieRef)); s.blocked != nil {
@@ -142,6 +152,12 @@ func (f *Fleet) update(change func()) {
 	defer f.mu.Unlock()
 	change()
 	f.reconcile()
+}
+
+func (a *actor) foundBy() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.spec.source
 }
 
 func (a *actor) isRegistered() bool {

@@ -67,7 +67,11 @@ func (a *actor) up(s Session) {
 	a.info, a.session = &info, s
 	a.governor.start(a.spec.target.Settings.Limits)
 	a.reader = &reader{session: s, governor: a.governor, maxAge: a.env.readingAge, now: a.env.now}
-	a.family = familyOf(a.name, a.spec.labels, a.spec.family, a.info)
+	a.refamily()
+	if found := foundFamily(a.name, a.spec.family, a.info); found != a.lastFamily {
+		a.lastFamily = found
+		a.env.memory.keep(a.name, found)
+	}
 	a.set(Up, "")
 }
 

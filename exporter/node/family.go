@@ -16,7 +16,8 @@ const familyLabel = "family"
 
 // familyRules are what the configuration says about the family of a node.
 type familyRules struct {
-	given        string   // by the registration or the group; wins when not empty
+	own          string   // by the registration
+	given        string   // by the group
 	by           string   // FamilyByScriptID or anything else
 	applications []string // main applications, the first that runs wins
 }
@@ -58,17 +59,44 @@ var mainApplications = []struct{ application, family string }{
 	{"yaws", "yaws"},
 }
 
-// familyOf finds the family of a node. Info is nil as long as the node was
-// never attached: then, unless something configured says it, its own name has to
-// do, which for many servers is that of their main application too.
-func familyOf(node string, labels map[string]string, rules familyRules, info *agent.NodeInfo) string {
+// familyFacts is what the family of a node is found from.
+type familyFacts struct {
+	node   string
+	labels map[string]string
+	rules  familyRules
+	// pattern is the family of the pattern that the node's name matches.
+	pattern string
+	// info is nil as long as the node was never attached since the start; last
+	// is the family that it was found to have before that.
+	info *agent.NodeInfo
+	last string
+}
+
+// familyOf finds the family of a node: what somebody said of it, the nearer to
+// the node first, then what it runs, or ran when it was attached last. A node of
+// which nothing is known has to do with its own name, which for many servers is
+// that of their main application too.
+func familyOf(f familyFacts) string {
 	switch {
-	case labels[familyLabel] != "":
-		return labels[familyLabel]
-	case rules.given != "":
-		return rules.given
-	case info == nil:
-		return ownName(node)
+	case f.labels[familyLabel] != "":
+		return f.labels[familyLabel]
+	case f.rules.own != "":
+		return f.rules.own
+	case f.pattern != "":
+		return f.pattern
+	case f.rules.given != "":
+		return f.rules.given
+	case f.info != nil:
+		return foundFamily(f.node, f.rules, f.info)
+	case f.last != "":
+		return f.last
+	}
+	return ownName(f.node)
+}
+
+// foundFamily is the family that a node has by what it runs.
+func foundFamily(node string, rules familyRules, info *agent.NodeInfo) string {
+	switch {
 	case rules.by == FamilyByScriptID && info.ScriptName != "":
 		return strings.TrimSpace(info.ScriptName + " " + info.ScriptVersion)
 	case !isGeneric(info.ScriptName):

@@ -53,7 +53,7 @@ func TestFamily(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, familyOf("node7@host", tt.labels, tt.rules, tt.info))
+			require.Equal(t, tt.want, familyOf(familyFacts{node: "node7@host", labels: tt.labels, rules: tt.rules, info: tt.info}))
 		})
 	}
 }

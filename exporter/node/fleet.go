@@ -61,6 +61,11 @@ type Store interface {
 	Suspended(context.Context) (map[string]time.Time, error)
 	Suspend(ctx context.Context, name string) error
 	Resume(ctx context.Context, name string) error
+	// Families and SaveFamily keep what nodes were found to be.
+	Families(context.Context) (map[string]string, error)
+	SaveFamily(ctx context.Context, node, family string) error
+	FamilyRules(context.Context) ([]store.FamilyRule, error)
+	ReplaceFamilyRules(ctx context.Context, remove []string, add []store.FamilyRule) error
 }
 
 // Options of a Fleet. Attach and Store are required.
@@ -138,7 +143,13 @@ type Fleet struct {
 	discovered []discovery.Target
 	registered map[string]store.Registration
 	suspended  map[string]bool
-	actors     map[string]*actor
+	connected  []ConnectedNode
+	// families are those that nodes had when they were attached last, before
+	// the start.
+	families       map[string]string
+	familyRules    []FamilyRule
+	familyPatterns []FamilyPattern
+	actors         map[string]*actor
 	// leaving has the actors that were retired and still detach: a successor
 	// of the same name waits for them.
 	leaving map[string]*actor
@@ -158,7 +169,7 @@ func New(o Options) (*Fleet, error) {
 			first: make(chan struct{}, o.Parallel), again: make(chan struct{}, o.Parallel),
 			random: o.Random, now: o.Now, logger: o.Logger,
 			pulse: o.Pulse, onPulse: o.OnPulse, sources: o.Sources,
-			hub: newHub(eventBuffer, m.dropped), metrics: m,
+			hub: newHub(eventBuffer, m.dropped), metrics: m, memory: newFamilyMemory(),
 		},
 		store:      o.Store,
 		registered: map[string]store.Registration{},
@@ -166,6 +177,7 @@ func New(o Options) (*Fleet, error) {
 		actors:     map[string]*actor{},
 		leaving:    map[string]*actor{},
 	}
+	f.env.families.Store(&familyBook{})
 	if o.Registerer != nil {
 		if err := o.Registerer.Register(collector{f}); err != nil {
 			return nil, fmt.Errorf("exporter/node: register metrics: %w", err)
@@ -181,7 +193,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	if err := f.load(ctx); err != nil {
 		return err
 	}
-	<-ctx.Done()
+	f.env.memory.run(ctx, f.store, f.env.logger)
 	f.mu.Lock()
 	for _, a := range f.actors {
 		a.retire()
@@ -210,8 +222,22 @@ func (f *Fleet) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	families, err := f.store.Families(ctx)
+	if err != nil {
+		return err
+	}
+	rules, err := f.store.FamilyRules(ctx)
+	if err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.families, f.familyRules = families, rules
+	book, err := newFamilyBook(rules, f.familyPatterns)
+	if err != nil {
+		f.env.logger.Warn("a stored family rule is left out", "err", err)
+	}
+	f.env.families.Store(book)
 	for _, r := range registered {
 		f.registered[r.Name] = r
 	}
@@ -277,6 +303,7 @@ func (f *Fleet) wanted() map[string]spec {
 	for name, r := range f.registered {
 		all[name] = registeredSpec(r, f.group(r.CookieRef))
 	}
+	f.addConnected(all)
 	for name, s := range all {
 		s.suspended = f.suspended[name]
 		all[name] = s
@@ -298,7 +325,7 @@ func (f *Fleet) start(s spec) {
 	if old, ok := f.leaving[name]; ok {
 		after = old.done
 	}
-	a := newActor(f.running, f.env, store.NodeID(name), s, after)
+	a := newActor(f.running, f.env, store.NodeID(name), s, f.families[name], after)
 	f.actors[name] = a
 	f.env.hub.publish(a.event(EventAdded, ""))
 	f.wg.Go(func() {

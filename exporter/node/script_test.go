@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -223,11 +224,13 @@ type memoryStore struct {
 	mu         sync.Mutex
 	registered map[string]store.Registration
 	suspended  map[string]time.Time
+	families   map[string]string
+	rules      []store.FamilyRule
 	broken     error
 }
 
 func newMemoryStore() *memoryStore {
-	return &memoryStore{registered: map[string]store.Registration{}, suspended: map[string]time.Time{}}
+	return &memoryStore{registered: map[string]store.Registration{}, suspended: map[string]time.Time{}, families: map[string]string{}}
 }
 
 func (m *memoryStore) Registrations(context.Context) ([]store.Registration, error) {
@@ -264,6 +267,29 @@ func (m *memoryStore) Suspend(_ context.Context, name string) error {
 
 func (m *memoryStore) Resume(_ context.Context, name string) error {
 	return m.change(func() { delete(m.suspended, name) })
+}
+
+func (m *memoryStore) Families(context.Context) (map[string]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.families), m.broken
+}
+
+func (m *memoryStore) SaveFamily(_ context.Context, node, family string) error {
+	return m.change(func() { m.families[node] = family })
+}
+
+func (m *memoryStore) FamilyRules(context.Context) ([]store.FamilyRule, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.rules), m.broken
+}
+
+func (m *memoryStore) ReplaceFamilyRules(_ context.Context, remove []string, add []store.FamilyRule) error {
+	return m.change(func() {
+		m.rules = slices.DeleteFunc(m.rules, func(r store.FamilyRule) bool { return slices.Contains(remove, r.ID) })
+		m.rules = append(m.rules, add...)
+	})
 }
 
 func (m *memoryStore) change(f func()) error {

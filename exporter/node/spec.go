@@ -36,6 +36,9 @@ type Group struct {
 	// Applications are main applications, to find families by.
 	Applications []string
 	Settings     agent.Settings
+	// Connected has the nodes that those of the group are connected to attached
+	// too; nil: not.
+	Connected *Connected
 	// TLS is nil for plaintext. It is compared by identity: a reload that gives
 	// another pointer attaches the group's nodes anew.
 	TLS *tls.Config
@@ -53,6 +56,12 @@ type spec struct {
 	source     string
 	registered bool
 	family     familyRules
+	// cookie gives the cookie of a node that is reached as this one; nil when
+	// there is none.
+	cookie    func(node string) (string, error)
+	connected *Connected
+	// found says how a connected node became known; nil for others.
+	found *ConnectedNode
 }
 
 // sameSession tells whether a session for s is also one for t: the rest of a
@@ -92,13 +101,17 @@ func registeredSpec(r store.Registration, group *Group) spec {
 		s.target.EPMD = group.EPMD
 	}
 	if r.Family != "" {
-		s.family.given = r.Family
+		s.family.own = r.Family
+	}
+	if r.Connected != nil {
+		s.connected = r.Connected
 	}
 	switch {
 	case r.CookieErr != nil:
 		s.blocked = r.CookieErr
 	case r.Cookie != "":
 		s.target.Cookie, s.blocked = string(r.Cookie), nil
+		s.cookie = func(string) (string, error) { return string(r.Cookie), nil }
 	}
 	return s
 }
@@ -108,7 +121,9 @@ func (s spec) in(g *Group, ref string) spec {
 	switch {
 	case g != nil:
 		s.target.TLS, s.target.Settings = g.TLS, g.Settings
-		s.target.Cookie, s.blocked = g.Cookie(s.target.Node, ref)
+		s.cookie = func(node string) (string, error) { return g.Cookie(node, ref) }
+		s.target.Cookie, s.blocked = s.cookie(s.target.Node)
+		s.connected = g.Connected
 		s.family = familyRules{given: g.Family, by: g.FamilyBy, applications: g.Applications}
 	case s.group == DefaultGroup:
 		s.blocked = errors.New("no cookie is configured for nodes that name no target group")

@@ -32,6 +32,11 @@ type Status struct {
 	Source     string
 	Group      string
 	Registered bool
+	// Connected says which of the nodes that it is connected to are attached too;
+	// nil when none are.
+	Connected *Connected
+	// Found says how it became known when its Source is "connected"; else nil.
+	Found *ConnectedNode
 	// Address and EPMD say how it is reached, as far as that is configured.
 	Address, EPMD string
 	// TLS is whether it is dialled over TLS, Settings how it is read.
@@ -54,6 +59,7 @@ func (a *actor) status() Status {
 		State: c.state, Since: c.since, Reason: c.reason,
 		LastErrorKind: c.lastKind, LastErrorTime: c.lastTime, NextAttempt: c.nextAttempt,
 		Labels: spec.labels, Source: spec.source, Group: spec.group, Registered: spec.registered,
+		Connected: spec.connected, Found: spec.found,
 		Address: spec.target.Address, EPMD: spec.target.EPMD,
 		TLS: spec.target.TLS != nil, Settings: spec.target.Settings, Reconnects: c.reconnects(),
 	}

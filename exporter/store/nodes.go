@@ -30,6 +30,8 @@ type Registration struct {
 	// CookieRef names the target group of the configuration whose cookie and
 	// settings apply; empty for the default.
 	CookieRef string
+	// Connected has the nodes that it is connected to attached too; nil: not.
+	Connected *Connected
 	// Cookie is the node's own cookie; empty to use that of CookieRef. A
 	// registration has at most one of both.
 	Cookie Cookie
@@ -71,6 +73,14 @@ func (s *Store) columns(r Registration) ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("labels: %w", err)
 	}
+	connected := ""
+	if r.Connected != nil {
+		text, err := json.Marshal(r.Connected)
+		if err != nil {
+			return nil, fmt.Errorf("connected nodes: %w", err)
+		}
+		connected = string(text)
+	}
 	sealed := ""
 	if r.Cookie != "" {
 		if sealed, err = s.key.seal(r.Name, r.Cookie); err != nil {
@@ -78,7 +88,7 @@ func (s *Store) columns(r Registration) ([]any, error) {
 		}
 	}
 	now := milliseconds(s.now())
-	return []any{r.Name, r.Address, r.EPMD, r.Family, string(labels), r.CookieRef, sealed, now}, nil
+	return []any{r.Name, r.Address, r.EPMD, r.Family, string(labels), r.CookieRef, sealed, now, connected}, nil
 }
 
 // upsert tries to insert and updates otherwise, rather than asking first: so
@@ -86,8 +96,8 @@ func (s *Store) columns(r Registration) ([]any, error) {
 func upsert(ctx context.Context, tx *sql.Tx, args []any) (created bool, err error) {
 	res, err := tx.ExecContext(ctx, `
 		INSERT INTO registered_nodes
-			(name, address, epmd, family, labels, cookie_ref, sealed_cookie, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+			(name, address, epmd, family, labels, cookie_ref, sealed_cookie, created_at, updated_at, connected)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
 		ON CONFLICT (name) DO NOTHING`, args...)
 	if err != nil {
 		return false, err
@@ -97,7 +107,7 @@ func upsert(ctx context.Context, tx *sql.Tx, args []any) (created bool, err erro
 	}
 	_, err = tx.ExecContext(ctx, `
 		UPDATE registered_nodes
-		SET address = $2, epmd = $3, family = $4, labels = $5, cookie_ref = $6, sealed_cookie = $7, updated_at = $8
+		SET address = $2, epmd = $3, family = $4, labels = $5, cookie_ref = $6, sealed_cookie = $7, updated_at = $8, connected = $9
 		WHERE name = $1`, args...)
 	return false, err
 }
@@ -122,7 +132,7 @@ func (s *Store) Unregister(ctx context.Context, name string) error {
 // decrypted costs only its own node: see Registration.CookieErr.
 func (s *Store) Registrations(ctx context.Context) ([]Registration, error) {
 	rows, err := s.read.QueryContext(ctx, `
-		SELECT name, address, epmd, family, labels, cookie_ref, sealed_cookie, created_at, updated_at
+		SELECT name, address, epmd, family, labels, cookie_ref, sealed_cookie, created_at, updated_at, connected
 		FROM registered_nodes`)
 	if err != nil {
 		return nil, fmt.Errorf("read registered nodes: %w", err)
@@ -146,14 +156,19 @@ func (s *Store) Registrations(ctx context.Context) ([]Registration, error) {
 
 func (s *Store) scan(rows *sql.Rows) (Registration, error) {
 	var r Registration
-	var labels, sealed string
+	var labels, sealed, connected string
 	var created, updated int64
-	err := rows.Scan(&r.Name, &r.Address, &r.EPMD, &r.Family, &labels, &r.CookieRef, &sealed, &created, &updated)
+	err := rows.Scan(&r.Name, &r.Address, &r.EPMD, &r.Family, &labels, &r.CookieRef, &sealed, &created, &updated, &connected)
 	if err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal([]byte(labels), &r.Labels); err != nil {
 		return r, fmt.Errorf("labels of %q: %w", r.Name, err)
+	}
+	if connected != "" {
+		if err := json.Unmarshal([]byte(connected), &r.Connected); err != nil {
+			return r, fmt.Errorf("connected nodes of %q: %w", r.Name, err)
+		}
 	}
 	if sealed != "" {
 		r.Cookie, r.CookieErr = s.key.unseal(r.Name, sealed)
