@@ -68,6 +68,10 @@ lint: setup $(GOLANGCI_LINT) ## golangci-lint, gofmt, vet, module files, Erlang 
 generate: check-go ## write the generated Go files and documents anew
 	@go generate ./...
 
+.PHONY: dashboards
+dashboards: check-go ## write the JSON of the Grafana dashboards anew
+	@go generate ./dashboards
+
 .PHONY: agents
 agents: setup ## compile the agent's Erlang sources into the beams that the exporter carries
 	@exporter/agent/build.sh

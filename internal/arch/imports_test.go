@@ -74,6 +74,10 @@ var rooms = map[string][]string{
 	"deployer/ssh":               {"deployer/fleet"},
 	"deployer/store":             {"deployer/fleet"},
 
+	// dashboards asks for metrics under all names that the catalogue has.
+	"dashboards":          {"exporter/metrics"},
+	"dashboards/generate": {"dashboards"},
+
 	"internal/arch":         {},
 	"internal/pgtest":       {},
 	"internal/bench":        {},
@@ -98,6 +102,7 @@ var owners = map[string][]string{
 	"filippo.io/age":                             {"deployer/store", "exporter/config", "exporter/store"},
 	"github.com/ergo-services/ergo":              {"exporter/dist"},
 	"github.com/getkin/kin-openapi":              {"exporter/api", "internal/rest"},
+	"github.com/grafana/grafana-foundation-sdk":  {"dashboards"},
 	"github.com/jackc/pgx/v5":                    {"deployer/store", "exporter/store", "internal/pgtest"},
 	"github.com/kevinburke/ssh_config":           {"deployer/ssh"},
 	"github.com/pkg/sftp":                        {"deployer/ssh"},
