@@ -26,8 +26,10 @@ func main() {
 	p := &program{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, open: open,
 		interactive: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
-		live:        clikit.IsTerminal(os.Stderr),
-		width:       func() int { width, _ := clikit.Size(os.Stderr); return width },
+	}
+	if clikit.IsTerminal(os.Stderr) {
+		p.screen = clikit.NewScreen(os.Stderr)
+		p.stderr = p.screen
 	}
 	code := p.run(ctx, os.Args)
 	stop()
@@ -60,11 +62,10 @@ type program struct {
 	stdout, stderr io.Writer
 	now            func() time.Time
 	// open connects to a server, or opens the store for working alone.
-	open func(c *cli.Context, p *program) (*connection, error)
-	// interactive: somebody can be asked. live: standard error is a terminal
-	// that lines can be drawn over on.
-	interactive, live bool
-	width             func() int
+	open        func(c *cli.Context, p *program) (*connection, error)
+	interactive bool // somebody can be asked
+	// screen is standard error where lines can be drawn over on it, or nil.
+	screen *clikit.Screen
 }
 
 // run returns the exit code.

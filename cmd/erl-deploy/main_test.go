@@ -50,7 +50,7 @@ func newProgram(t *testing.T, f *apitest.Fleet, stdin string) (p *program, stdou
 	c := serve(t, f)
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
 	return &program{
-		stdin: strings.NewReader(stdin), stdout: stdout, stderr: stderr, width: func() int { return 100 },
+		stdin: strings.NewReader(stdin), stdout: stdout, stderr: stderr,
 		now: func() time.Time { return apitest.Start.Add(time.Hour) },
 		open: func(*cli.Context, *program) (*connection, error) {
 			return &connection{backend: c, close: func() error { return nil }}, nil

@@ -136,16 +136,16 @@ type uploadReader struct {
 func (u *uploadReader) Read(b []byte) (int, error) {
 	n, err := u.r.Read(b)
 	u.done += int64(n)
-	if now := u.p.now(); u.p.live && now.Sub(u.shown) > drawInterval {
+	if now := u.p.now(); u.p.screen != nil && now.Sub(u.shown) > drawInterval {
 		u.shown = now
-		fmt.Fprintf(u.p.stderr, "\r\x1b[2K%s %s %s", u.name, bar(u.done, u.total), clikit.Bytes(u.total))
+		_ = u.p.screen.Draw(fmt.Sprintf("%s %s %s\n", u.name, bar(u.done, u.total), clikit.Bytes(u.total)))
 	}
 	return n, err
 }
 
 func (u *uploadReader) end() {
-	if u.p.live {
-		fmt.Fprint(u.p.stderr, "\r\x1b[2K")
+	if u.p.screen != nil {
+		_ = u.p.screen.Leave("")
 	}
 }
 
@@ -190,6 +190,9 @@ func (p *program) printRelease(c *cli.Context, r fleet.Release) error {
 			"Templates", strings.Join(r.Templates, ", "), "Cookie", r.Cookie.String())
 		for _, a := range r.Archives {
 			clikit.Fields(w, "Archive", fmt.Sprintf("%s, %s, %s", a.Platform, clikit.Bytes(a.Size), a.SHA256))
+		}
+		for _, warning := range r.Warnings {
+			clikit.Fields(w, "Warning", warning)
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +33,7 @@ func (p *program) status(c *cli.Context, b *connection) error {
 	if !c.Bool("watch") {
 		return p.showStatus(c, b, f)
 	}
-	if p.live && c.String("output") == clikit.FormatTable {
+	if p.screen != nil && c.String("output") == clikit.FormatTable {
 		return p.watchStatus(c, b, f)
 	}
 	if err := p.showStatus(c, b, f); err != nil {
@@ -85,7 +84,7 @@ func (p *program) watchStatus(c *cli.Context, b *connection, f fleet.NodeFilter)
 	defer cancel()
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	for drawn := 0; ; {
+	for {
 		nodes, err := b.Nodes(c.Context, f)
 		if c.Context.Err() != nil {
 			return nil
@@ -96,7 +95,9 @@ func (p *program) watchStatus(c *cli.Context, b *connection, f fleet.NodeFilter)
 		if err != nil {
 			return err
 		}
-		drawn = p.redraw(drawn, names, nodes)
+		if err := p.screen.Draw(p.statusText(names, nodes)); err != nil {
+			return err
+		}
 		// A burst of events is one drawing.
 		time.Sleep(drawInterval)
 		select {
@@ -125,21 +126,13 @@ func drain(events <-chan fleet.Event) {
 	}
 }
 
-// redraw draws over what was drawn, and returns how many lines it took.
-func (p *program) redraw(drawn int, names names, nodes []fleet.Node) int {
-	var table bytes.Buffer
-	w := clikit.NewTable(&table, false)
+// statusText is the table, the summary first: a terminal may be too low for all
+// nodes.
+func (p *program) statusText(names names, nodes []fleet.Node) string {
+	var text bytes.Buffer
+	fmt.Fprintln(&text, summary(nodes))
+	w := clikit.NewTable(&text, false)
 	p.nodeTable(w, names, nodes)
 	_ = w.Flush() // to memory: cannot fail
-	fmt.Fprintln(&table, summary(nodes))
-	lines := slices.Collect(strings.Lines(table.String()))
-	var b strings.Builder
-	if drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", drawn)
-	}
-	for _, line := range lines {
-		b.WriteString(clikit.Cut(strings.TrimRight(line, "\n"), p.width()) + "\n")
-	}
-	_, _ = io.WriteString(p.stderr, b.String())
-	return len(lines)
+	return text.String()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +39,6 @@ type watch struct {
 	nodes    []fleet.Node
 	gone     map[string]bool
 	progress map[string]fleet.Progress
-	drawn    int // lines on the screen
 	drawnAt  time.Time
 }
 
@@ -117,7 +115,7 @@ func (w *watch) take(ctx context.Context, e fleet.Event) error {
 	if i < 0 {
 		return nil
 	}
-	if !w.p.live {
+	if w.p.screen == nil {
 		fmt.Fprintln(w.p.stderr, entryLine(w.names, *e.Entry))
 	}
 	return w.look(ctx, i)
@@ -216,22 +214,28 @@ func (w *watch) verdict() error {
 	return &clikit.ExitError{Code: clikit.ExitNodes, Err: fmt.Errorf("%d of %s failed:%s", failed, clikit.Count(len(w.nodes), "node"), b.String())}
 }
 
-// draw draws all lines anew; last says that they stay.
+// draw draws all lines anew; last says that they stay. Where a terminal is too
+// low for all nodes, those come first with which something is being done.
 func (w *watch) draw(last bool) {
 	now := w.p.now()
-	if !w.p.live || !last && now.Sub(w.drawnAt) < drawInterval {
+	if w.p.screen == nil || !last && now.Sub(w.drawnAt) < drawInterval {
 		return
 	}
 	w.drawnAt = now
-	var b strings.Builder
-	if w.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", w.drawn)
-	}
+	fits := len(w.nodes) <= w.p.screen.Room()
+	var text, ended strings.Builder
 	for _, n := range w.nodes {
-		b.WriteString("\x1b[2K" + clikit.Cut(w.line(n), w.p.width()) + "\n")
+		to := &text
+		if !last && !fits && w.ended(n) {
+			to = &ended
+		}
+		to.WriteString(w.line(n) + "\n")
 	}
-	w.drawn = len(w.nodes)
-	_, _ = io.WriteString(w.p.stderr, b.String())
+	draw := w.p.screen.Draw
+	if last {
+		draw = w.p.screen.Leave
+	}
+	_ = draw(text.String() + ended.String()) // a terminal that is gone ends us
 }
 
 // line is what is drawn for a node.

@@ -52,7 +52,8 @@ func TestLiveProgress(t *testing.T) {
 	f, started := slowly(t)
 	p, _, _ := newProgram(t, f, "")
 	log := &lockedBuffer{}
-	p.stderr, p.live, p.now = log, true, time.Now
+	p.screen = &clikit.Screen{Out: log, Size: func() (int, int) { return 100, 24 }}
+	p.stderr, p.now = p.screen, time.Now
 	done := make(chan int, 1)
 	go func() { done <- p.run(t.Context(), []string{"erl-deploy", "deploy", "kv", "-n", "2"}) }()
 	one, two := <-started, <-started
