@@ -137,6 +137,17 @@ func newServer(t testing.TB, name string, o ServerOptions) (*Node, string) {
 	return n, root
 }
 
+// ServersRoot returns the Debian folder with RabbitMQ and ejabberd as packages,
+// or skips the test.
+func ServersRoot(t testing.TB) string {
+	t.Helper()
+	root, err := cached("servers")
+	if err != nil {
+		skip(t, "%v", err)
+	}
+	return root
+}
+
 // StartElixir starts `elixir --sname NAME --no-halt` of Debian trixie and
 // returns when Elixir runs. It ends with the test, and the test is skipped
 // where `make setup-e2e` has not been run.
