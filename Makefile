@@ -56,7 +56,7 @@ e2e-full: setup-e2e ## the same in random order, and what takes too long for eve
 	@ERLTEST_REQUIRED=1 go test -race -tags e2e,e2e_full -timeout 120m -p 1 -count 1 -shuffle on $(e2e_packages)
 
 .PHONY: bench
-bench: setup-e2e ## what things cost: benchmarks, then readings and scrapes of real nodes
+bench: setup-e2e ## what things cost: benchmarks, then real nodes, scrapes, deployments and uploads
 	@go test -run '^$$' -bench . -benchmem ./...
 	go test -tags bench -count 1 -v -timeout 60m ./internal/bench
 

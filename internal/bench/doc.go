@@ -1,10 +1,12 @@
-// Package bench is `make bench`: what the exporter costs, measured on real
-// nodes in a few minutes and printed as tables. It has tests with the build tag
-// bench only, for these are measurements: they fail when something cannot be
-// measured, and not when it is slow.
+// Package bench is `make bench`: what the exporter and the deployer cost,
+// measured on real nodes and hosts in some minutes and printed as tables. It has
+// tests with the build tag bench only, for these are measurements: they fail
+// when something cannot be measured, and not when it is slow.
 //
 //   - TestPeer: a scrape by /probe and one of RabbitMQ's own prometheus plugin,
 //     side by side on one RabbitMQ, idle and busy.
 //   - TestFleet: 100 nodes.
 //   - TestAttachments: one node attached and left a thousand times.
+//   - TestDeploy: 1, 10 and 30 nodes deployed to ten hosts.
+//   - TestUpload: an archive of 500 MB, beside scp, and the memory it takes.
 package bench
