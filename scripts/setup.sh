@@ -2,8 +2,9 @@
 # Installs what `make run` needs beside Go: Erlang/OTP, and a C compiler for the
 # race detector. Does nothing where all of it is there.
 #
-#   setup.sh --tests   installs what the tests need besides: for root, an SSH
-#                      server in the hosts that they make, off on this machine
+#   setup.sh --tests   installs what the tests need besides: shells that complete
+#                      and, for root, an SSH server in the hosts that they make,
+#                      off on this machine
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -31,8 +32,18 @@ if command -v apt-get >/dev/null || ! command -v erl >/dev/null || ! command -v 
     erlang-os-mon erlang-tools erlang-mnesia erlang-inets erlang-syntax-tools
 fi
 
+# shells: those with scripts for completion.
+shells() {
+  if ! command -v zsh >/dev/null || ! command -v fish >/dev/null; then
+    install_packages zsh fish
+  fi
+}
+
 case ${1:-} in
   '') ;;
-  --tests) ssh_server ;;
+  --tests)
+    shells
+    ssh_server
+    ;;
   *) die "usage: $0 [--tests]" ;;
 esac

@@ -282,7 +282,6 @@ func TestArrange(t *testing.T) {
 		"release remove deploy":              "release remove deploy",
 		"serve --config.file x":              "--config.file x serve",
 		"serve --config.check":               "serve --config.check",
-		"node --generate-bash-completion":    "node --generate-bash-completion",
 		"deploy kv --unknown --amount 2 now": "deploy --unknown --amount 2 kv now",
 	} {
 		got := clikit.Arrange(p.app(), append([]string{"erl-deploy"}, strings.Fields(line)...))

@@ -14,8 +14,11 @@ const completionFlag = "--generate-bash-completion"
 // them anywhere. A flag that both have is the command's. What follows "--"
 // stays as it is, and so does a call without a command.
 func Arrange(app *cli.App, args []string) []string {
-	if len(args) < 2 || args[len(args)-1] == completionFlag {
+	if len(args) < 2 {
 		return args
+	}
+	if args[len(args)-1] == completionFlag {
+		return completing(app, args[0], args[1:len(args)-1])
 	}
 	command := called(app, args[1:])
 	if command == nil {

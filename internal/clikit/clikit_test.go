@@ -35,7 +35,6 @@ func TestArrange(t *testing.T) {
 		{"with =", "x --url=u nodes show n", "x nodes show --url=u n"},
 		{"unknown", "x nodes --what show", "x nodes show --what"},
 		{"after --", "x nodes show -- --url", "x nodes show -- --url"},
-		{"completion", "x --url u nodes --generate-bash-completion", "x --url u nodes --generate-bash-completion"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
