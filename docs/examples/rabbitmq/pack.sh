@@ -19,6 +19,7 @@ trap 'rm -rf "$tree"' EXIT
 dpkg_query() { dpkg-query --admindir="$root/var/lib/dpkg" "$@"; }
 
 # What rabbitmq-server needs of Erlang, and what that needs.
+# shellcheck disable=SC2016 # dpkg-query expands these
 erlang_packages() {
   local known=' ' next=rabbitmq-server all name
   while [ -n "$next" ]; do
