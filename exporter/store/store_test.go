@@ -198,7 +198,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 			_, err = db.ExecContext(t.Context(), `INSERT INTO exporter_schema_version (version_id, is_applied) VALUES ($1, $2)`, 99, true)
 			require.NoError(t, err)
 			_, err = store.Open(t.Context(), store.Options{URL: url})
-			require.ErrorContains(t, err, "the schema has version 99 and this program knows 1: a newer version has written it, use that one")
+			require.Regexp(t, `the schema has version 99 and this program knows \d+: a newer version has written it, use that one`, err.Error())
 		})
 	}
 }
