@@ -21,6 +21,10 @@
 %% version that is loaded then, and so never lingers in old code.
 -export([start/1, init/4, loop/1, leave/2]).
 
+%% The callbacks of gen_event, for the handler that the source sasl adds to
+%% alarm_handler.
+-export([init/1, handle_event/2, handle_call/2, handle_info/2, terminate/2, code_change/3]).
+
 %% Changes with every change of the messages or of the state.
 -define(PROTOCOL, 3).
 
@@ -643,3 +647,5 @@ reductions(#{helper_reductions := Helpers}) ->
 %%% ----------------------------------------------------------------------
 
 -include("sources.hrl").
+-include("sasl.hrl").
+-include("elarm.hrl").

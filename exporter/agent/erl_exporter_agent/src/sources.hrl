@@ -254,15 +254,26 @@ await_stops(Helpers, Deadline) ->
 %% The smallest of all: answers what it is asked, and tells it as an event too.
 %% It shows that the way between a node and the exporter is open.
 source_start(echo, Config) -> {ok, [], Config};
+source_start(sasl, _) -> started(sasl_start());
+source_start(elarm, _) -> started(elarm_start());
 source_start(_, _) -> {missing, unknown_source}.
 
-source_configure(echo, Config, _) -> {[{event, {configured, Config}}], Config}.
+started({Actions, State}) -> {ok, Actions, State}.
 
-source_tick(echo, Config) -> {[], Config}.
+source_configure(echo, Config, _) -> {[{event, {configured, Config}}], Config};
+source_configure(_, _, State) -> {[], State}.
 
+source_tick(echo, Config) -> {[], Config};
+source_tick(sasl, State) -> sasl_tick(State);
+source_tick(elarm, State) -> elarm_tick(State).
+
+source_message(sasl, Message, State) -> sasl_message(Message, State);
+source_message(elarm, Message, State) -> elarm_message(Message, State);
 source_message(_, _, _) -> ignored.
 
-source_answer(echo, Ref, Answer, Config) -> {[{event, Answer}, {reply, Ref, Answer}], Config}.
+source_answer(echo, Ref, Answer, Config) -> {[{event, Answer}, {reply, Ref, Answer}], Config};
+source_answer(sasl, Tag, Answer, State) -> sasl_answer(Tag, Answer, State);
+source_answer(elarm, Tag, Answer, State) -> elarm_answer(Tag, Answer, State).
 
 %% Through a helper, the long way.
 source_request(echo, Ref, {wait, Ms, Term}, Config) ->
@@ -272,6 +283,12 @@ source_request(echo, Ref, {events, Count}, Config) ->
 source_request(echo, _, crash, _) ->
     error(crash);
 source_request(echo, Ref, Term, Config) ->
-    {[{reply, Ref, Term}], Config}.
+    {[{reply, Ref, Term}], Config};
+source_request(sasl, Ref, list, #{known := Known} = State) ->
+    {[{reply, Ref, {all, sasl_entries(Known)}}], State};
+source_request(elarm, Ref, Request, State) ->
+    elarm_request(Ref, Request, State).
 
-source_stop(echo, _) -> ok.
+source_stop(echo, _) -> ok;
+source_stop(sasl, State) -> sasl_stop(State);
+source_stop(elarm, State) -> elarm_stop(State).
