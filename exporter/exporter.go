@@ -55,6 +55,7 @@ type Exporter struct {
 	network   *dist.Network
 	store     *store.Store
 	fleet     *node.Fleet
+	alarms    *alarms
 	discovery *discovery.Manager
 	pages     *metrics.Handler
 	api       *api.Server
@@ -111,6 +112,9 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 	if e.store, err = openStore(c); err != nil {
 		return err
 	}
+	if e.alarms, err = newAlarms(c, e.store, e.logger, registry, e.health.hasTargets); err != nil {
+		return err
+	}
 	e.fleet, err = node.New(node.Options{
 		Attach: func(ctx context.Context, t agent.Target) (node.Session, error) {
 			s, err := attacher.Attach(ctx, t)
@@ -121,10 +125,12 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 		},
 		Store: e.store, Logger: e.logger, Registerer: registry,
 		RetryMin: duration(c.Timeouts.RetryMin), RetryMax: duration(c.Timeouts.RetryMax),
+		OnPulse: e.pulse, Sources: e.sources,
 	})
 	if err != nil {
 		return err
 	}
+	e.alarms.watch(e.fleet)
 	e.fleet.Apply(groups(c))
 	e.discovery, err = discovery.New(discovery.Options{
 		Groups: c.Discovery(), Logger: e.logger, Registerer: registry, EPMDNames: epmdNames,
@@ -140,6 +146,7 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	if err != nil {
 		return err
 	}
+	e.alarms.alerts.setURL(settings.ExternalURL)
 	e.pages, err = metrics.New(metrics.Options{
 		Settings: settings, Fleet: pageFleet{e}, Logger: e.logger, Registerer: registry,
 	})
@@ -184,6 +191,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 		network <- err
 	}()
 	group.Go(func() error { return e.fleet.Run(groupCtx) })
+	group.Go(func() error { return e.alarms.run(groupCtx) })
 	group.Go(func() error { return e.discovery.Run(groupCtx) })
 	group.Go(func() error { return e.api.Run(groupCtx) })
 	group.Go(func() error { return e.web.Run(groupCtx) })
@@ -202,6 +210,16 @@ func (e *Exporter) Run(ctx context.Context) error {
 	err = errors.Join(err, <-network, e.store.Close())
 	e.logger.Info("stopped")
 	return err
+}
+
+// pulse takes the readings that the fleet takes by itself.
+func (e *Exporter) pulse(p node.Pulse) {
+	e.alarms.pulse(p)
+}
+
+// sources are what nodes are to tell as it happens.
+func (e *Exporter) sources(n node.Ref) []agent.Source {
+	return e.alarms.sources.of(n)
 }
 
 // handOver gives what discovery finds to the fleet.

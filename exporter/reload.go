@@ -50,6 +50,7 @@ func (e *Exporter) reload() error {
 	if err := errors.Join(e.pages.Apply(settings), e.discovery.Apply(c.Discovery())); err != nil {
 		return errors.Join(err, e.web.Apply(webAuth(old)))
 	}
+	e.alarms.apply(c)
 	e.fleet.Apply(groups(c))
 	e.mu.Lock()
 	defer e.mu.Unlock()

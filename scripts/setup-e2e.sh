@@ -3,8 +3,10 @@
 #
 #   otp-23, otp-27, otp-29   Debian folders (bullseye, trixie, sid) with that OTP;
 #                            trixie's with RabbitMQ 4 and Elixir too
-#   servers                  a Debian folder (bookworm) with RabbitMQ and ejabberd
+#   servers                  a Debian folder (bookworm) with RabbitMQ, ejabberd and
+#                            Alertmanager 0.25
 #   prometheus               prometheus and promtool 3 from Debian's unstable
+#   alertmanager             Alertmanager and amtool, a current version, built
 #
 # Each is made once; a folder without .complete is made anew, and one that lacks
 # packages named here gets them. The machine itself
@@ -106,22 +108,37 @@ prometheus() {
   touch "$root/.complete"
 }
 
+# alertmanager: the last version that builds from its module alone; later ones
+# embed a user interface that the module does not have.
+alertmanager_version=v0.31.1
+alertmanager() {
+  local root=$cache/alertmanager
+  [ "$(cat "$root/.complete" 2>/dev/null || true)" != "$alertmanager_version" ] || return 0
+  say "building $root (Alertmanager $alertmanager_version: some minutes)"
+  GOBIN=$root GOFLAGS=-mod=mod go install \
+    "github.com/prometheus/alertmanager/cmd/alertmanager@$alertmanager_version" \
+    "github.com/prometheus/alertmanager/cmd/amtool@$alertmanager_version" ||
+    die "go install of Alertmanager $alertmanager_version failed"
+  printf '%s\n' "$alertmanager_version" >"$root/.complete"
+}
+
 make_one() {
   case $1 in
     otp-23) folder otp-23 bullseye "${otp_packages[@]}" ;;
     otp-27) folder otp-27 trixie "${otp_packages[@]}" rabbitmq-server elixir ;;
     otp-29) folder otp-29 sid "${otp_packages[@]}" ;;
-    servers) folder servers bookworm "${otp_packages[@]}" rabbitmq-server ejabberd ;;
+    servers) folder servers bookworm "${otp_packages[@]}" rabbitmq-server ejabberd prometheus-alertmanager ;;
     prometheus) prometheus ;;
-    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers or prometheus" ;;
+    alertmanager) alertmanager ;;
+    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, prometheus or alertmanager" ;;
   esac
 }
 
 if [ "${1:-}" = --clean ]; then
-  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,prometheus}
+  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,prometheus,alertmanager}
   exit 0
 fi
-[ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 prometheus
+[ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 prometheus alertmanager
 
 mkdir -p "$cache"
 exec 9>"$cache/.lock"

@@ -205,7 +205,11 @@ func (m *Manager) Raise(r Report) bool {
 func (m *Manager) Touch(k Key, n Node) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if old, ok := m.active[k.ID()]; ok && !sameNode(old.Node, n) {
+	old, ok := m.active[k.ID()]
+	if !ok {
+		return
+	}
+	if n = known(old.Node, n); !sameNode(old.Node, n) {
 		a := *old
 		a.Node = n
 		m.put(&a, EventChanged, "")
@@ -245,7 +249,7 @@ func (m *Manager) update(old *Alarm, r Report) {
 	a, now := *old, m.now()
 	a.Reports++
 	a.Origin = r.Origin
-	a.Node = r.Node
+	a.Node = known(old.Node, r.Node)
 	a.Summary, a.Description = r.Summary, r.Description
 	a.ProbableCause, a.RepairAction = r.ProbableCause, r.RepairAction
 	event := EventChanged
@@ -289,6 +293,16 @@ func same(a, b *Alarm) bool {
 		a.Summary == b.Summary && a.Description == b.Description &&
 		a.ProbableCause == b.ProbableCause && a.RepairAction == b.RepairAction &&
 		sameNode(a.Node, b.Node) && slices.Equal(a.Comments, b.Comments)
+}
+
+// known is what is known of a node by now: as long as nothing tells the family,
+// which is so for a while when the exporter was started anew, it is the one from
+// before.
+func known(old, n Node) Node {
+	if n.Family == n.Name && old.Family != "" {
+		n.Family = old.Family
+	}
+	return n
 }
 
 func sameNode(a, b Node) bool {

@@ -97,7 +97,7 @@ func sockets(w *Window) ([]Reading, bool) {
 // processRules are about single processes, as scans and the list of important
 // processes tell.
 func processRules() []Rule {
-	const scan = "the collector processes, which is off by default"
+	const scan = "the collector processes"
 	return []Rule{
 		{
 			ID: "shell_history_size", Title: "Large shell history", Unit: "words", KeyLabel: "shell", Value: "size of a shell's history",

@@ -41,6 +41,8 @@ type Config struct {
 	Storage        Storage           `yaml:"storage,omitempty"`
 	Secrets        Secrets           `yaml:"secrets,omitempty"`
 	Auth           Auth              `yaml:"auth,omitempty"`
+	Alarms         Alarms            `yaml:"alarms"`
+	Alertmanager   Alertmanager      `yaml:"alertmanager"`
 	Targets        []Target          `yaml:"targets,omitempty"`
 
 	// DefaultCookie is Cookie or what CookieFile holds: the cookie of nodes
@@ -213,6 +215,8 @@ func Default() Config {
 			Injection: InjectionAuto, Reductions: 3_000_000, Bytes: 16 << 20, Memory: 32 << 20,
 			Deadline: duration(time.Second),
 		},
+		Alarms:       defaultAlarms(),
+		Alertmanager: defaultAlertmanager(),
 	}
 }
 

@@ -84,6 +84,7 @@ func (v *validator) check(c *Config) {
 	if c.Storage.IsZero() && c.Auth.operates() && !v.doc.BadBelow("storage") {
 		v.add("storage", "must be configured, for auth lets somebody add and suspend nodes, which must survive a restart: set storage.path")
 	}
+	v.alarms(c)
 	v.targets(c)
 }
 

@@ -33,22 +33,26 @@ var rooms = map[string][]string{
 	},
 
 	"exporter": {
-		"exporter/agent", "exporter/api", "exporter/config", "exporter/discovery", "exporter/dist",
-		"exporter/metrics", "exporter/node", "exporter/snapshot", "exporter/store", "exporter/web",
+		"exporter/agent", "exporter/alarm", "exporter/api", "exporter/config", "exporter/discovery", "exporter/dist",
+		"exporter/metrics", "exporter/node", "exporter/sink/alertmanager", "exporter/snapshot",
+		"exporter/store", "exporter/web",
 	},
+	"exporter/alarm":      {"exporter/snapshot"},
 	"exporter/agent":      {"exporter/dist", "exporter/etf", "exporter/snapshot"},
 	"exporter/api":        {"exporter/api/client"},
 	"exporter/api/client": {},
-	// config names the collectors that can be switched.
-	"exporter/config":    {"exporter/discovery", "exporter/snapshot"},
+	// config names the collectors that can be switched, and checks the rules of
+	// alarms.
+	"exporter/config":    {"exporter/alarm", "exporter/discovery", "exporter/snapshot"},
 	"exporter/discovery": {},
 	"exporter/dist":      {"exporter/etf"},
 	"exporter/etf":       {},
 	"exporter/metrics":   {"exporter/snapshot"},
 	// node names the reason why a node is not up, which dist's errors know.
-	"exporter/node":     {"exporter/agent", "exporter/discovery", "exporter/dist", "exporter/snapshot", "exporter/store"},
-	"exporter/snapshot": {},
-	"exporter/store":    {},
+	"exporter/node":              {"exporter/agent", "exporter/discovery", "exporter/dist", "exporter/snapshot", "exporter/store"},
+	"exporter/sink/alertmanager": {},
+	"exporter/snapshot":          {},
+	"exporter/store":             {},
 	// web gives each request the role that api checks.
 	"exporter/web": {"exporter/api"},
 
@@ -107,6 +111,7 @@ var owners = map[string][]string{
 	"github.com/kevinburke/ssh_config":           {"deployer/ssh"},
 	"github.com/pkg/sftp":                        {"deployer/ssh"},
 	"github.com/pressly/goose/v3":                {"deployer/store", "exporter/store"},
+	"github.com/prometheus/alertmanager":         {"exporter/sink/alertmanager"},
 	"github.com/prometheus/exporter-toolkit/web": {"exporter/web", "internal/httpd"},
 	"github.com/prometheus/prometheus":           {"exporter/discovery"},
 	"github.com/skeema/knownhosts":               {"deployer/ssh"},
