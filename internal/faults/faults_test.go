@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -182,6 +183,22 @@ func exporterFaults() []fault {
 			state:  client.StateUp,
 		},
 		{
+			name: "clock of the exporter stepped by an hour, both ways", stepped: true,
+			strike: func(s *scene) {
+				for _, step := range []string{"3600", "-3600"} {
+					setClock(s, step)
+					ahead, err := strconv.Atoi(step)
+					require.NoError(s.t, err)
+					require.Eventually(s.t, func() bool {
+						off := time.Until(s.exporter.Clock()) - time.Duration(ahead)*time.Second
+						return off.Abs() < time.Minute
+					}, 10*time.Second, 50*time.Millisecond, "the clock is not stepped by %s s", step)
+				}
+			},
+			heal:  func(s *scene) { setClock(s, "0") },
+			state: client.StateUp,
+		},
+		{
 			name: "file descriptors of the exporter exhausted",
 			strike: func(s *scene) {
 				limitDescriptors(s, 3)
@@ -203,7 +220,8 @@ func limitDescriptors(s *scene, limit uint64) {
 	require.NoError(s.t, unix.Prlimit(s.exporter.Pid, unix.RLIMIT_NOFILE, &was, nil))
 }
 
-// setClock sets what the node's clock is ahead, in seconds.
+// setClock sets what the clock of the node, or of the exporter, is ahead, in
+// seconds.
 func setClock(s *scene, ahead string) {
 	s.t.Helper()
 	require.NoError(s.t, os.WriteFile(s.clock, []byte(ahead), 0o600))

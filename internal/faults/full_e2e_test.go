@@ -12,6 +12,6 @@ import (
 func TestFaults(t *testing.T) {
 	meetAll(t, pace{
 		timeouts: "{}", tickTime: 60,
-		lease: 15 * time.Second, retryMax: 30 * time.Second, lasts: time.Minute,
+		lease: 15 * time.Second, retryMax: 30 * time.Second, lasts: time.Minute, builds: true,
 	})
 }

@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,8 @@ type pace struct {
 	lease, retryMax time.Duration
 	// lasts is how long a fault lasts, unless it is healed once it is seen.
 	lasts time.Duration
+	// builds says that there is time to build another exporter.
+	builds bool
 }
 
 // silence is in what time a node that says nothing is given up, and that seen.
@@ -51,7 +54,7 @@ type scene struct {
 	exporter *exportertest.Process
 	first    *exportertest.Process // when a second one came
 	load     *load
-	clock    string    // file of the node's clock
+	clock    string    // file of the node's clock, or the exporter's
 	since    time.Time // since when the fault lasts
 }
 
@@ -60,6 +63,10 @@ type scene struct {
 func newScene(t *testing.T, f fault, p pace) *scene {
 	t.Helper()
 	s := &scene{t: t, pace: p, fault: f, epmd: erltest.StartEPMD(t)}
+	if f.stepped {
+		s.clock = filepath.Join(t.TempDir(), "clock")
+		setClock(s, "0")
+	}
 	s.startNode("")
 	s.startExporter(exporterName)
 	s.exporter.AwaitUp(s.node.Name, 20*time.Second)
@@ -102,7 +109,16 @@ func (s *scene) startExporter(name string) {
 			name, s.pace.timeouts, way, s.node.Name),
 		Files: map[string]string{"cookie": s.node.Cookie},
 		Env:   s.fault.env,
+		Clock: s.exporterClock(),
 	})
+}
+
+// exporterClock is the file that sets the exporter's clock, or "".
+func (s *scene) exporterClock() string {
+	if s.fault.stepped {
+		return s.clock
+	}
+	return ""
 }
 
 // disconnect has the node end the exporter's connection, so that it is dialled
