@@ -153,7 +153,7 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	if err != nil {
 		return err
 	}
-	e.api, err = api.New(api.Options{Backend: backend{e.fleet}, Logger: e.logger, Registerer: registry})
+	e.api, err = api.New(api.Options{Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Logger: e.logger, Registerer: registry})
 	if err != nil {
 		return err
 	}

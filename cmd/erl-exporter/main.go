@@ -92,6 +92,7 @@ func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
 		p.nodesCommand(),
 		p.agentsCommand(),
+		p.alarmsCommand(),
 		clikit.CompletionCommand("erl-exporter", p.stdout),
 	}
 }

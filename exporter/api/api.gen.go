@@ -18,6 +18,129 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AlarmActionAction.
+const (
+	AlarmActionActionAcknowledge   AlarmActionAction = "acknowledge"
+	AlarmActionActionClear         AlarmActionAction = "clear"
+	AlarmActionActionComment       AlarmActionAction = "comment"
+	AlarmActionActionUnacknowledge AlarmActionAction = "unacknowledge"
+)
+
+// Valid indicates whether the value is a known member of the AlarmActionAction enum.
+func (e AlarmActionAction) Valid() bool {
+	switch e {
+	case AlarmActionActionAcknowledge:
+		return true
+	case AlarmActionActionClear:
+		return true
+	case AlarmActionActionComment:
+		return true
+	case AlarmActionActionUnacknowledge:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmEventType.
+const (
+	AlarmEventTypeAlarmAcknowledged   AlarmEventType = "alarm.acknowledged"
+	AlarmEventTypeAlarmChanged        AlarmEventType = "alarm.changed"
+	AlarmEventTypeAlarmCleared        AlarmEventType = "alarm.cleared"
+	AlarmEventTypeAlarmCommented      AlarmEventType = "alarm.commented"
+	AlarmEventTypeAlarmRaised         AlarmEventType = "alarm.raised"
+	AlarmEventTypeAlarmReset          AlarmEventType = "alarm.reset"
+	AlarmEventTypeAlarmUnacknowledged AlarmEventType = "alarm.unacknowledged"
+)
+
+// Valid indicates whether the value is a known member of the AlarmEventType enum.
+func (e AlarmEventType) Valid() bool {
+	switch e {
+	case AlarmEventTypeAlarmAcknowledged:
+		return true
+	case AlarmEventTypeAlarmChanged:
+		return true
+	case AlarmEventTypeAlarmCleared:
+		return true
+	case AlarmEventTypeAlarmCommented:
+		return true
+	case AlarmEventTypeAlarmRaised:
+		return true
+	case AlarmEventTypeAlarmReset:
+		return true
+	case AlarmEventTypeAlarmUnacknowledged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmSeverity.
+const (
+	AlarmSeverityCritical AlarmSeverity = "critical"
+	AlarmSeverityMajor    AlarmSeverity = "major"
+	AlarmSeverityMinor    AlarmSeverity = "minor"
+	AlarmSeverityWarning  AlarmSeverity = "warning"
+)
+
+// Valid indicates whether the value is a known member of the AlarmSeverity enum.
+func (e AlarmSeverity) Valid() bool {
+	switch e {
+	case AlarmSeverityCritical:
+		return true
+	case AlarmSeverityMajor:
+		return true
+	case AlarmSeverityMinor:
+		return true
+	case AlarmSeverityWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmSource.
+const (
+	AlarmSourceBuiltin AlarmSource = "builtin"
+	AlarmSourceElarm   AlarmSource = "elarm"
+	AlarmSourceSasl    AlarmSource = "sasl"
+)
+
+// Valid indicates whether the value is a known member of the AlarmSource enum.
+func (e AlarmSource) Valid() bool {
+	switch e {
+	case AlarmSourceBuiltin:
+		return true
+	case AlarmSourceElarm:
+		return true
+	case AlarmSourceSasl:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmState.
+const (
+	AlarmStateAcknowledged AlarmState = "acknowledged"
+	AlarmStateCleared      AlarmState = "cleared"
+	AlarmStateNew          AlarmState = "new"
+)
+
+// Valid indicates whether the value is a known member of the AlarmState enum.
+func (e AlarmState) Valid() bool {
+	switch e {
+	case AlarmStateAcknowledged:
+		return true
+	case AlarmStateCleared:
+		return true
+	case AlarmStateNew:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EventType.
 const (
 	EventTypeNodeAdded   EventType = "node.added"
@@ -116,6 +239,153 @@ type AgentCost struct {
 	// Reductions Since it was attached.
 	Reductions int64 `json:"reductions"`
 }
+
+// Alarm defines model for Alarm.
+type Alarm struct {
+	AcknowledgedAt time.Time `json:"acknowledged_at,omitempty,omitzero"`
+	AcknowledgedBy string    `json:"acknowledged_by,omitempty,omitzero"`
+	ClearReason    string    `json:"clear_reason,omitempty,omitzero"`
+	ClearedAt      time.Time `json:"cleared_at,omitempty,omitzero"`
+
+	// ClearedBy Who cleared it by hand; empty when it was over by itself.
+	ClearedBy   string         `json:"cleared_by,omitempty,omitzero"`
+	Comments    []AlarmComment `json:"comments"`
+	Description string         `json:"description,omitempty,omitzero"`
+
+	// Family Example: rabbit
+	Family string `json:"family"`
+
+	// ID Made of node, source, name and key; the same each time that the alarm is raised.
+	//
+	// Example: c4e72d281ee55b8d5afe
+	ID string `json:"id"`
+
+	// Key Tells alarms of one kind on one node apart; empty where there is only one.
+	Key string `json:"key"`
+
+	// Name The kind of alarm.
+	//
+	// Example: process_limit
+	Name string `json:"name"`
+
+	// Node Example: rabbit@mq1.example.org
+	Node string `json:"node"`
+
+	// Occurrence Another one each time that the alarm is raised.
+	Occurrence    string    `json:"occurrence"`
+	ProbableCause string    `json:"probable_cause,omitempty,omitzero"`
+	Raised        time.Time `json:"raised"`
+	RepairAction  string    `json:"repair_action,omitempty,omitzero"`
+
+	// Reports How often it was reported since it was raised.
+	Reports  int64         `json:"reports"`
+	Severity AlarmSeverity `json:"severity"`
+
+	// Source - `builtin`: a rule of the exporter
+	// - `sasl`: the `alarm_handler` of the node
+	// - `elarm`: Elarm on the node
+	Source AlarmSource `json:"source"`
+
+	// State - `new`: nobody has acknowledged it
+	// - `acknowledged`: somebody looks after it
+	// - `cleared`: it is over
+	State   AlarmState `json:"state"`
+	Summary string     `json:"summary"`
+	Updated time.Time  `json:"updated"`
+}
+
+// AlarmAction defines model for AlarmAction.
+type AlarmAction struct {
+	Action AlarmActionAction `json:"action"`
+
+	// All Must be true when there is no filter.
+	All      bool            `json:"all,omitempty,omitzero"`
+	Comment  string          `json:"comment,omitempty,omitzero"`
+	Family   []string        `json:"family,omitempty,omitzero"`
+	Ids      []string        `json:"ids,omitempty,omitzero"`
+	Name     []string        `json:"name,omitempty,omitzero"`
+	Node     []string        `json:"node,omitempty,omitzero"`
+	Severity []AlarmSeverity `json:"severity,omitempty,omitzero"`
+	Source   []AlarmSource   `json:"source,omitempty,omitzero"`
+	State    []AlarmState    `json:"state,omitempty,omitzero"`
+
+	// User As in `AlarmNote`.
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// AlarmActionAction defines model for AlarmAction.Action.
+type AlarmActionAction string
+
+// AlarmActionResult defines model for AlarmActionResult.
+type AlarmActionResult struct {
+	// Alarms Those that it was done to, as they are now.
+	Alarms []Alarm        `json:"alarms"`
+	Failed []AlarmFailure `json:"failed"`
+}
+
+// AlarmComment defines model for AlarmComment.
+type AlarmComment struct {
+	Text string    `json:"text"`
+	Time time.Time `json:"time"`
+	User string    `json:"user"`
+}
+
+// AlarmEvent defines model for AlarmEvent.
+type AlarmEvent struct {
+	Alarm Alarm          `json:"alarm,omitempty,omitzero"`
+	ID    string         `json:"id"`
+	Time  time.Time      `json:"time"`
+	Type  AlarmEventType `json:"type"`
+
+	// User Who did it; empty for what nobody did.
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// AlarmEventType defines model for AlarmEventType.
+type AlarmEventType string
+
+// AlarmFailure defines model for AlarmFailure.
+type AlarmFailure struct {
+	// Detail Why it could not be done.
+	Detail string `json:"detail"`
+	ID     string `json:"id"`
+}
+
+// AlarmList defines model for AlarmList.
+type AlarmList struct {
+	Alarms []Alarm `json:"alarms"`
+
+	// NextCursor For the next page; absent on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+
+	// Total How many active alarms match on all pages; not for the history.
+	Total int `json:"total,omitempty,omitzero"`
+}
+
+// AlarmNote defines model for AlarmNote.
+type AlarmNote struct {
+	// Comment Becomes a comment of the alarm.
+	Comment string `json:"comment,omitempty,omitzero"`
+
+	// User Who does it, where the request itself does not say: it was made
+	// without authentication, or with a token that several people share.
+	// It is recorded beside the name of the token. Users with a password
+	// are recorded by their own name.
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// AlarmSeverity defines model for AlarmSeverity.
+type AlarmSeverity string
+
+// AlarmSource - `builtin`: a rule of the exporter
+// - `sasl`: the `alarm_handler` of the node
+// - `elarm`: Elarm on the node
+type AlarmSource string
+
+// AlarmState - `new`: nobody has acknowledged it
+// - `acknowledged`: somebody looks after it
+// - `cleared`: it is over
+type AlarmState string
 
 // Application defines model for Application.
 type Application struct {
@@ -366,8 +636,78 @@ type Release struct {
 // - `suspended`: left alone until resumed
 type State string
 
+// AlarmID defines model for AlarmID.
+type AlarmID = string
+
 // NodeName defines model for NodeName.
 type NodeName = string
+
+// ListAlarmsParams defines parameters for ListAlarms.
+type ListAlarmsParams struct {
+	// State Only alarms in this state. Repeat it for several.
+	State []AlarmState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Severity Only alarms of this severity. Repeat it for several.
+	Severity []AlarmSeverity `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
+
+	// Source Only alarms of this source. Repeat it for several.
+	Source []AlarmSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Name Only alarms of this name. Repeat it for several.
+	Name []string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Family Only alarms of nodes of this family. Repeat it for several.
+	Family []string `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Node Only alarms of nodes whose whole name matches this pattern, in
+	// which `*` stands for any characters and `?` for one. Repeat it for
+	// several.
+	Node []string `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Limit The most alarms to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filters. It is opaque: do not make one up.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// StreamAlarmEventsParams defines parameters for StreamAlarmEvents.
+type StreamAlarmEventsParams struct {
+	// LastEventID The id of the last event that the client has seen.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// ListAlarmHistoryParams defines parameters for ListAlarmHistory.
+type ListAlarmHistoryParams struct {
+	// Severity Only alarms of this severity. Repeat it for several.
+	Severity []AlarmSeverity `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
+
+	// Source Only alarms of this source. Repeat it for several.
+	Source []AlarmSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Name Only alarms of this name. Repeat it for several.
+	Name []string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Family Only alarms of nodes of this family. Repeat it for several.
+	Family []string `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Node Only alarms of nodes whose whole name matches this pattern, in
+	// which `*` stands for any characters and `?` for one. Repeat it for
+	// several.
+	Node []string `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Limit The most alarms to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filters. It is opaque: do not make one up.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Since Only those that were cleared at this time or later.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only those that were cleared before this time.
+	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
+}
 
 // StreamEventsParams defines parameters for StreamEvents.
 type StreamEventsParams struct {
@@ -402,11 +742,53 @@ type ListNodesParams struct {
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
 
+// ActOnAlarmsJSONRequestBody defines body for ActOnAlarms for application/json ContentType.
+type ActOnAlarmsJSONRequestBody = AlarmAction
+
+// AcknowledgeAlarmJSONRequestBody defines body for AcknowledgeAlarm for application/json ContentType.
+type AcknowledgeAlarmJSONRequestBody = AlarmNote
+
+// ClearAlarmJSONRequestBody defines body for ClearAlarm for application/json ContentType.
+type ClearAlarmJSONRequestBody = AlarmNote
+
+// CommentAlarmJSONRequestBody defines body for CommentAlarm for application/json ContentType.
+type CommentAlarmJSONRequestBody = AlarmNote
+
+// UnacknowledgeAlarmJSONRequestBody defines body for UnacknowledgeAlarm for application/json ContentType.
+type UnacknowledgeAlarmJSONRequestBody = AlarmNote
+
 // AddNodeJSONRequestBody defines body for AddNode for application/json ContentType.
 type AddNodeJSONRequestBody = NodeRegistration
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListAlarms List active alarms
+	// (GET /alarms)
+	ListAlarms(w http.ResponseWriter, r *http.Request, params ListAlarmsParams)
+	// ActOnAlarms Acknowledge, unacknowledge, comment or clear alarms
+	// (POST /alarms/actions)
+	ActOnAlarms(w http.ResponseWriter, r *http.Request)
+	// StreamAlarmEvents Follow what happens to alarms
+	// (GET /alarms/events)
+	StreamAlarmEvents(w http.ResponseWriter, r *http.Request, params StreamAlarmEventsParams)
+	// ListAlarmHistory List cleared alarms
+	// (GET /alarms/history)
+	ListAlarmHistory(w http.ResponseWriter, r *http.Request, params ListAlarmHistoryParams)
+	// GetAlarm Show an active alarm
+	// (GET /alarms/{id})
+	GetAlarm(w http.ResponseWriter, r *http.Request, id AlarmID)
+	// AcknowledgeAlarm Acknowledge an alarm
+	// (POST /alarms/{id}/acknowledge)
+	AcknowledgeAlarm(w http.ResponseWriter, r *http.Request, id AlarmID)
+	// ClearAlarm Clear an alarm by hand
+	// (POST /alarms/{id}/clear)
+	ClearAlarm(w http.ResponseWriter, r *http.Request, id AlarmID)
+	// CommentAlarm Comment an alarm
+	// (POST /alarms/{id}/comment)
+	CommentAlarm(w http.ResponseWriter, r *http.Request, id AlarmID)
+	// UnacknowledgeAlarm Take an acknowledgement back
+	// (POST /alarms/{id}/unacknowledge)
+	UnacknowledgeAlarm(w http.ResponseWriter, r *http.Request, id AlarmID)
 	// StreamEvents Follow what happens to nodes
 	// (GET /events)
 	StreamEvents(w http.ResponseWriter, r *http.Request, params StreamEventsParams)
@@ -444,6 +826,452 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// ListAlarms operation middleware
+func (siw *ServerInterfaceWrapper) ListAlarms(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAlarmsParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", r.URL.Query(), &params.Severity, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "severity"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "severity", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "family" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "family", r.URL.Query(), &params.Family, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "family"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "node" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "node", r.URL.Query(), &params.Node, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "node"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAlarms(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ActOnAlarms operation middleware
+func (siw *ServerInterfaceWrapper) ActOnAlarms(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ActOnAlarms(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StreamAlarmEvents operation middleware
+func (siw *ServerInterfaceWrapper) StreamAlarmEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamAlarmEventsParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Last-Event-ID", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Last-Event-ID", Err: err})
+			return
+		}
+
+		params.LastEventID = &LastEventID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StreamAlarmEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAlarmHistory operation middleware
+func (siw *ServerInterfaceWrapper) ListAlarmHistory(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAlarmHistoryParams
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", r.URL.Query(), &params.Severity, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "severity"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "severity", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "family" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "family", r.URL.Query(), &params.Family, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "family"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "node" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "node", r.URL.Query(), &params.Node, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "node"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAlarmHistory(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetAlarm operation middleware
+func (siw *ServerInterfaceWrapper) GetAlarm(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id AlarmID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetAlarm(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AcknowledgeAlarm operation middleware
+func (siw *ServerInterfaceWrapper) AcknowledgeAlarm(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id AlarmID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AcknowledgeAlarm(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClearAlarm operation middleware
+func (siw *ServerInterfaceWrapper) ClearAlarm(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id AlarmID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClearAlarm(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CommentAlarm operation middleware
+func (siw *ServerInterfaceWrapper) CommentAlarm(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id AlarmID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CommentAlarm(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UnacknowledgeAlarm operation middleware
+func (siw *ServerInterfaceWrapper) UnacknowledgeAlarm(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id AlarmID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UnacknowledgeAlarm(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // StreamEvents operation middleware
 func (siw *ServerInterfaceWrapper) StreamEvents(w http.ResponseWriter, r *http.Request) {
@@ -856,6 +1684,15 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}", wrapper.GetNode)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/nodes/{name}/suspend", wrapper.SuspendNode)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/nodes/{name}/resume", wrapper.ResumeNode)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/alarms", wrapper.ListAlarms)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/alarms/history", wrapper.ListAlarmHistory)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/alarms/events", wrapper.StreamAlarmEvents)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/alarms/actions", wrapper.ActOnAlarms)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/alarms/{id}", wrapper.GetAlarm)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/alarms/{id}/acknowledge", wrapper.AcknowledgeAlarm)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/alarms/{id}/unacknowledge", wrapper.UnacknowledgeAlarm)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/alarms/{id}/comment", wrapper.CommentAlarm)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/alarms/{id}/clear", wrapper.ClearAlarm)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events", wrapper.StreamEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.yaml", wrapper.GetSpecYAML)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.json", wrapper.GetSpecJSON)
@@ -864,6 +1701,390 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type ListAlarmsRequestObject struct {
+	Params ListAlarmsParams
+}
+
+type ListAlarmsResponseObject interface {
+	VisitListAlarmsResponse(w http.ResponseWriter) error
+}
+
+type ListAlarms200JSONResponse AlarmList
+
+func (response ListAlarms200JSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAlarmsdefaultApplicationProblemPlusJSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ActOnAlarmsRequestObject struct {
+	Body *ActOnAlarmsJSONRequestBody
+}
+
+type ActOnAlarmsResponseObject interface {
+	VisitActOnAlarmsResponse(w http.ResponseWriter) error
+}
+
+type ActOnAlarms200JSONResponse AlarmActionResult
+
+func (response ActOnAlarms200JSONResponse) VisitActOnAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ActOnAlarmsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ActOnAlarmsdefaultApplicationProblemPlusJSONResponse) VisitActOnAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamAlarmEventsRequestObject struct {
+	Params StreamAlarmEventsParams
+}
+
+type StreamAlarmEventsResponseObject interface {
+	VisitStreamAlarmEventsResponse(w http.ResponseWriter) error
+}
+
+type StreamAlarmEvents200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response StreamAlarmEvents200TextEventStreamResponse) VisitStreamAlarmEventsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type StreamAlarmEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StreamAlarmEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamAlarmEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmHistoryRequestObject struct {
+	Params ListAlarmHistoryParams
+}
+
+type ListAlarmHistoryResponseObject interface {
+	VisitListAlarmHistoryResponse(w http.ResponseWriter) error
+}
+
+type ListAlarmHistory200JSONResponse AlarmList
+
+func (response ListAlarmHistory200JSONResponse) VisitListAlarmHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAlarmHistorydefaultApplicationProblemPlusJSONResponse) VisitListAlarmHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarmRequestObject struct {
+	ID AlarmID `json:"id"`
+}
+
+type GetAlarmResponseObject interface {
+	VisitGetAlarmResponse(w http.ResponseWriter) error
+}
+
+type GetAlarm200JSONResponse Alarm
+
+func (response GetAlarm200JSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAlarmdefaultApplicationProblemPlusJSONResponse) VisitGetAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcknowledgeAlarmRequestObject struct {
+	ID   AlarmID `json:"id"`
+	Body *AcknowledgeAlarmJSONRequestBody
+}
+
+type AcknowledgeAlarmResponseObject interface {
+	VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error
+}
+
+type AcknowledgeAlarm200JSONResponse Alarm
+
+func (response AcknowledgeAlarm200JSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcknowledgeAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AcknowledgeAlarmdefaultApplicationProblemPlusJSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearAlarmRequestObject struct {
+	ID   AlarmID `json:"id"`
+	Body *ClearAlarmJSONRequestBody
+}
+
+type ClearAlarmResponseObject interface {
+	VisitClearAlarmResponse(w http.ResponseWriter) error
+}
+
+type ClearAlarm200JSONResponse Alarm
+
+func (response ClearAlarm200JSONResponse) VisitClearAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ClearAlarmdefaultApplicationProblemPlusJSONResponse) VisitClearAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarmRequestObject struct {
+	ID   AlarmID `json:"id"`
+	Body *CommentAlarmJSONRequestBody
+}
+
+type CommentAlarmResponseObject interface {
+	VisitCommentAlarmResponse(w http.ResponseWriter) error
+}
+
+type CommentAlarm200JSONResponse Alarm
+
+func (response CommentAlarm200JSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CommentAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CommentAlarmdefaultApplicationProblemPlusJSONResponse) VisitCommentAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnacknowledgeAlarmRequestObject struct {
+	ID   AlarmID `json:"id"`
+	Body *UnacknowledgeAlarmJSONRequestBody
+}
+
+type UnacknowledgeAlarmResponseObject interface {
+	VisitUnacknowledgeAlarmResponse(w http.ResponseWriter) error
+}
+
+type UnacknowledgeAlarm200JSONResponse Alarm
+
+func (response UnacknowledgeAlarm200JSONResponse) VisitUnacknowledgeAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnacknowledgeAlarmdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UnacknowledgeAlarmdefaultApplicationProblemPlusJSONResponse) VisitUnacknowledgeAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type StreamEventsRequestObject struct {
 	Params StreamEventsParams
@@ -1253,6 +2474,33 @@ func (response GetSpecYAMLdefaultApplicationProblemPlusJSONResponse) VisitGetSpe
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListAlarms List active alarms
+	// (GET /alarms)
+	ListAlarms(ctx context.Context, request ListAlarmsRequestObject) (ListAlarmsResponseObject, error)
+	// ActOnAlarms Acknowledge, unacknowledge, comment or clear alarms
+	// (POST /alarms/actions)
+	ActOnAlarms(ctx context.Context, request ActOnAlarmsRequestObject) (ActOnAlarmsResponseObject, error)
+	// StreamAlarmEvents Follow what happens to alarms
+	// (GET /alarms/events)
+	StreamAlarmEvents(ctx context.Context, request StreamAlarmEventsRequestObject) (StreamAlarmEventsResponseObject, error)
+	// ListAlarmHistory List cleared alarms
+	// (GET /alarms/history)
+	ListAlarmHistory(ctx context.Context, request ListAlarmHistoryRequestObject) (ListAlarmHistoryResponseObject, error)
+	// GetAlarm Show an active alarm
+	// (GET /alarms/{id})
+	GetAlarm(ctx context.Context, request GetAlarmRequestObject) (GetAlarmResponseObject, error)
+	// AcknowledgeAlarm Acknowledge an alarm
+	// (POST /alarms/{id}/acknowledge)
+	AcknowledgeAlarm(ctx context.Context, request AcknowledgeAlarmRequestObject) (AcknowledgeAlarmResponseObject, error)
+	// ClearAlarm Clear an alarm by hand
+	// (POST /alarms/{id}/clear)
+	ClearAlarm(ctx context.Context, request ClearAlarmRequestObject) (ClearAlarmResponseObject, error)
+	// CommentAlarm Comment an alarm
+	// (POST /alarms/{id}/comment)
+	CommentAlarm(ctx context.Context, request CommentAlarmRequestObject) (CommentAlarmResponseObject, error)
+	// UnacknowledgeAlarm Take an acknowledgement back
+	// (POST /alarms/{id}/unacknowledge)
+	UnacknowledgeAlarm(ctx context.Context, request UnacknowledgeAlarmRequestObject) (UnacknowledgeAlarmResponseObject, error)
 	// StreamEvents Follow what happens to nodes
 	// (GET /events)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
@@ -1319,6 +2567,273 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// ListAlarms operation middleware
+func (sh *strictHandler) ListAlarms(w http.ResponseWriter, r *http.Request, params ListAlarmsParams) {
+	var request ListAlarmsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAlarms(ctx, request.(ListAlarmsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAlarms")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAlarmsResponseObject); ok {
+		if err := validResponse.VisitListAlarmsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ActOnAlarms operation middleware
+func (sh *strictHandler) ActOnAlarms(w http.ResponseWriter, r *http.Request) {
+	var request ActOnAlarmsRequestObject
+
+	var body ActOnAlarmsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ActOnAlarms(ctx, request.(ActOnAlarmsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ActOnAlarms")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ActOnAlarmsResponseObject); ok {
+		if err := validResponse.VisitActOnAlarmsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StreamAlarmEvents operation middleware
+func (sh *strictHandler) StreamAlarmEvents(w http.ResponseWriter, r *http.Request, params StreamAlarmEventsParams) {
+	var request StreamAlarmEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StreamAlarmEvents(ctx, request.(StreamAlarmEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StreamAlarmEvents")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StreamAlarmEventsResponseObject); ok {
+		if err := validResponse.VisitStreamAlarmEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAlarmHistory operation middleware
+func (sh *strictHandler) ListAlarmHistory(w http.ResponseWriter, r *http.Request, params ListAlarmHistoryParams) {
+	var request ListAlarmHistoryRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAlarmHistory(ctx, request.(ListAlarmHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAlarmHistory")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAlarmHistoryResponseObject); ok {
+		if err := validResponse.VisitListAlarmHistoryResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetAlarm operation middleware
+func (sh *strictHandler) GetAlarm(w http.ResponseWriter, r *http.Request, id AlarmID) {
+	var request GetAlarmRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAlarm(ctx, request.(GetAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAlarm")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetAlarmResponseObject); ok {
+		if err := validResponse.VisitGetAlarmResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AcknowledgeAlarm operation middleware
+func (sh *strictHandler) AcknowledgeAlarm(w http.ResponseWriter, r *http.Request, id AlarmID) {
+	var request AcknowledgeAlarmRequestObject
+
+	request.ID = id
+
+	var body AcknowledgeAlarmJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AcknowledgeAlarm(ctx, request.(AcknowledgeAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcknowledgeAlarm")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AcknowledgeAlarmResponseObject); ok {
+		if err := validResponse.VisitAcknowledgeAlarmResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClearAlarm operation middleware
+func (sh *strictHandler) ClearAlarm(w http.ResponseWriter, r *http.Request, id AlarmID) {
+	var request ClearAlarmRequestObject
+
+	request.ID = id
+
+	var body ClearAlarmJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClearAlarm(ctx, request.(ClearAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClearAlarm")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClearAlarmResponseObject); ok {
+		if err := validResponse.VisitClearAlarmResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CommentAlarm operation middleware
+func (sh *strictHandler) CommentAlarm(w http.ResponseWriter, r *http.Request, id AlarmID) {
+	var request CommentAlarmRequestObject
+
+	request.ID = id
+
+	var body CommentAlarmJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CommentAlarm(ctx, request.(CommentAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CommentAlarm")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CommentAlarmResponseObject); ok {
+		if err := validResponse.VisitCommentAlarmResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnacknowledgeAlarm operation middleware
+func (sh *strictHandler) UnacknowledgeAlarm(w http.ResponseWriter, r *http.Request, id AlarmID) {
+	var request UnacknowledgeAlarmRequestObject
+
+	request.ID = id
+
+	var body UnacknowledgeAlarmJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UnacknowledgeAlarm(ctx, request.(UnacknowledgeAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnacknowledgeAlarm")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UnacknowledgeAlarmResponseObject); ok {
+		if err := validResponse.VisitUnacknowledgeAlarmResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // StreamEvents operation middleware

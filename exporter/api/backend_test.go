@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -196,7 +197,7 @@ func holdToDocument(t *testing.T, next http.Handler) http.Handler {
 	require.NoError(t, err)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		route, params, err := router.FindRoute(r)
-		if err != nil || route.Operation.OperationID == "streamEvents" {
+		if err != nil || strings.HasPrefix(route.Operation.OperationID, "stream") {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -19,6 +19,7 @@ const ringSize = 1024
 type hub struct {
 	epoch string // of this process: ids of another one mean nothing
 	now   func() time.Time
+	reset streamed // tells a reader that it was overtaken
 
 	mu      sync.Mutex
 	ring    [ringSize]message
@@ -27,21 +28,36 @@ type hub struct {
 	closed  bool
 }
 
+// streamed is something that happened, for a stream.
+type streamed interface {
+	// stamped returns the name of the event and what is sent of it.
+	stamped(id string, now time.Time) (name string, data any)
+}
+
+func (e Event) stamped(id string, now time.Time) (name string, data any) {
+	e.ID = id
+	if e.Time.IsZero() {
+		e.Time = now
+	}
+	e.Reason = strings.ToValidUTF8(e.Reason, "�")
+	return string(e.Type), e
+}
+
 // message is an event as it goes over the wire.
 type message struct {
 	id    string
-	event EventType
+	event string
 	data  []byte
 }
 
-func newHub(now func() time.Time) *hub {
+func newHub(now func() time.Time, reset streamed) *hub {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return &hub{epoch: hex.EncodeToString(b[:]), now: now, next: 1, changed: make(chan struct{})}
+	return &hub{epoch: hex.EncodeToString(b[:]), now: now, reset: reset, next: 1, changed: make(chan struct{})}
 }
 
 // publish appends an event, which gets its id here.
-func (h *hub) publish(e Event) {
+func (h *hub) publish(e streamed) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ring[h.next%ringSize] = h.message(h.next, e)
@@ -63,17 +79,14 @@ func (h *hub) wake() {
 	h.changed = make(chan struct{})
 }
 
-func (h *hub) message(number uint64, e Event) message {
-	e.ID = h.epoch + "-" + strconv.FormatUint(number, 10)
-	if e.Time.IsZero() {
-		e.Time = h.now()
-	}
-	e.Reason = strings.ToValidUTF8(e.Reason, "�")
-	data, err := json.Marshal(e)
-	if err != nil { // strings and a time: cannot happen
+func (h *hub) message(number uint64, e streamed) message {
+	id := h.epoch + "-" + strconv.FormatUint(number, 10)
+	name, value := e.stamped(id, h.now())
+	data, err := json.Marshal(value)
+	if err != nil { // strings, numbers and times: cannot happen
 		panic(err)
 	}
-	return message{id: e.ID, event: e.Type, data: data}
+	return message{id: id, event: name, data: data}
 }
 
 // start returns the number of the first event that a client is to get that
@@ -104,7 +117,7 @@ func (h *hub) read(from uint64) (messages []message, next uint64, changed <-chan
 		oldest = h.next - ringSize
 	}
 	if from < oldest {
-		messages = append(messages, h.message(h.next-1, Event{Type: EventTypeReset}))
+		messages = append(messages, h.message(h.next-1, h.reset))
 		return messages, h.next, h.changed, h.closed
 	}
 	for number := from; number < h.next; number++ {

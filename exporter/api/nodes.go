@@ -68,12 +68,21 @@ func (s *Server) ResumeNode(ctx context.Context, r ResumeNodeRequestObject) (Res
 
 // StreamEvents implements [StrictServerInterface].
 func (s *Server) StreamEvents(ctx context.Context, r StreamEventsRequestObject) (StreamEventsResponseObject, error) {
+	stream, err := s.stream(ctx, s.hub, value(r.Params.LastEventID))
+	if err != nil {
+		return nil, err // and not a nil stream that is not nil
+	}
+	return stream, nil
+}
+
+// stream makes the answer to somebody who follows a hub.
+func (s *Server) stream(ctx context.Context, h *hub, lastID string) (*eventStream, error) {
 	if s.streams.Add(1) > maxStreams {
 		s.streams.Add(-1)
 		return nil, Errorf(CodeUnavailable, "%d clients follow events already, and no more are served", maxStreams)
 	}
 	return &eventStream{
-		ctx: ctx, hub: s.hub, from: s.hub.start(value(r.Params.LastEventID)), heartbeat: s.heartbeat,
+		ctx: ctx, hub: h, from: h.start(lastID), heartbeat: s.heartbeat,
 		ended: func() { s.streams.Add(-1) },
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,8 @@ const (
 type Options struct {
 	// Backend answers; it is required.
 	Backend Backend
+	// Alarms answers what is about alarms; without it that is not available.
+	Alarms Alarms
 	// Logger gets the errors that clients do not get to read.
 	Logger *slog.Logger
 	// Registerer gets the metrics of this package, if there is one.
@@ -58,6 +61,8 @@ type Server struct {
 	logger    *slog.Logger
 	document  *document
 	hub       *hub
+	alarms    Alarms
+	alarmHub  *hub
 	heartbeat time.Duration
 	routes    []Route
 	streams   atomic.Int64
@@ -81,7 +86,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
-	s := &Server{backend: o.Backend, logger: o.Logger, document: doc, hub: newHub(o.Now), heartbeat: o.Heartbeat}
+	s := &Server{backend: o.Backend, logger: o.Logger, document: doc, hub: newHub(o.Now, Event{Type: EventTypeReset}), heartbeat: o.Heartbeat}
 	if o.Registerer != nil {
 		streams := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "erlang_exporter_api_event_streams",
@@ -91,6 +96,7 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("api: %w", err)
 		}
 	}
+	s.alarms, s.alarmHub = o.Alarms, newHub(o.Now, AlarmEvent{Type: AlarmEventTypeAlarmReset})
 	s.routes = s.collectRoutes()
 	return s, nil
 }
@@ -103,6 +109,11 @@ func (s *Server) Routes() []Route { return slices.Clone(s.routes) }
 // all streams. It returns nil.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.hub.close()
+	if s.alarms != nil {
+		var followed sync.WaitGroup
+		defer followed.Wait()
+		followed.Go(func() { s.followAlarms(ctx) })
+	}
 	for {
 		s.follow(ctx)
 		select {
@@ -171,7 +182,7 @@ func (s *Server) prepare(op *operation, next http.HandlerFunc) http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		if op.id == "streamEvents" {
+		if op.id == "streamEvents" || op.id == "streamAlarmEvents" {
 			if r.Method == http.MethodHead { // must not stay open
 				w.Header().Set("Content-Type", "text/event-stream")
 				return

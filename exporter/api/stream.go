@@ -30,7 +30,12 @@ type eventStream struct {
 }
 
 // VisitStreamEventsResponse implements [StreamEventsResponseObject].
-func (s *eventStream) VisitStreamEventsResponse(w http.ResponseWriter) error {
+func (s *eventStream) VisitStreamEventsResponse(w http.ResponseWriter) error { return s.serve(w) }
+
+// VisitStreamAlarmEventsResponse implements [StreamAlarmEventsResponseObject].
+func (s *eventStream) VisitStreamAlarmEventsResponse(w http.ResponseWriter) error { return s.serve(w) }
+
+func (s *eventStream) serve(w http.ResponseWriter) error {
 	defer s.ended()
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")

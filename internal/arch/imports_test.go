@@ -82,6 +82,7 @@ var rooms = map[string][]string{
 	"dashboards":          {"exporter/metrics"},
 	"dashboards/generate": {"dashboards"},
 
+	"internal/alerting":     {},
 	"internal/arch":         {},
 	"internal/pgtest":       {},
 	"internal/bench":        {},

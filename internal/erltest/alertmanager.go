@@ -7,7 +7,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,12 +105,24 @@ func (a *Alertmanager) Start() {
 	}
 }
 
-// Stop ends it at once; stopping twice does nothing.
+// Stop ends it as a service manager does, so that it writes down what it has
+// notified; stopping twice does nothing.
 func (a *Alertmanager) Stop() {
-	if a.proc != nil {
-		a.proc.Kill()
-		a.proc = nil
+	if a.proc == nil {
+		return
 	}
+	// Its guard must outlive it. Names of processes are cut to 15 characters.
+	guard := strconv.Itoa(a.proc.Pid())
+	children, _ := os.ReadFile("/proc/" + guard + "/task/" + guard + "/children")
+	for child := range strings.FieldsSeq(string(children)) {
+		name, _ := os.ReadFile("/proc/" + child + "/comm")
+		if pid, err := strconv.Atoi(child); err == nil && strings.Contains(string(name), "aler") {
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+	}
+	_ = proc.Await(10*time.Second, func() bool { return !a.proc.Running() })
+	a.proc.Kill()
+	a.proc = nil
 }
 
 // Notification is an alert as a webhook gets it.

@@ -17,6 +17,129 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AlarmActionAction.
+const (
+	AlarmActionActionAcknowledge   AlarmActionAction = "acknowledge"
+	AlarmActionActionClear         AlarmActionAction = "clear"
+	AlarmActionActionComment       AlarmActionAction = "comment"
+	AlarmActionActionUnacknowledge AlarmActionAction = "unacknowledge"
+)
+
+// Valid indicates whether the value is a known member of the AlarmActionAction enum.
+func (e AlarmActionAction) Valid() bool {
+	switch e {
+	case AlarmActionActionAcknowledge:
+		return true
+	case AlarmActionActionClear:
+		return true
+	case AlarmActionActionComment:
+		return true
+	case AlarmActionActionUnacknowledge:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmEventType.
+const (
+	AlarmEventTypeAlarmAcknowledged   AlarmEventType = "alarm.acknowledged"
+	AlarmEventTypeAlarmChanged        AlarmEventType = "alarm.changed"
+	AlarmEventTypeAlarmCleared        AlarmEventType = "alarm.cleared"
+	AlarmEventTypeAlarmCommented      AlarmEventType = "alarm.commented"
+	AlarmEventTypeAlarmRaised         AlarmEventType = "alarm.raised"
+	AlarmEventTypeAlarmReset          AlarmEventType = "alarm.reset"
+	AlarmEventTypeAlarmUnacknowledged AlarmEventType = "alarm.unacknowledged"
+)
+
+// Valid indicates whether the value is a known member of the AlarmEventType enum.
+func (e AlarmEventType) Valid() bool {
+	switch e {
+	case AlarmEventTypeAlarmAcknowledged:
+		return true
+	case AlarmEventTypeAlarmChanged:
+		return true
+	case AlarmEventTypeAlarmCleared:
+		return true
+	case AlarmEventTypeAlarmCommented:
+		return true
+	case AlarmEventTypeAlarmRaised:
+		return true
+	case AlarmEventTypeAlarmReset:
+		return true
+	case AlarmEventTypeAlarmUnacknowledged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmSeverity.
+const (
+	AlarmSeverityCritical AlarmSeverity = "critical"
+	AlarmSeverityMajor    AlarmSeverity = "major"
+	AlarmSeverityMinor    AlarmSeverity = "minor"
+	AlarmSeverityWarning  AlarmSeverity = "warning"
+)
+
+// Valid indicates whether the value is a known member of the AlarmSeverity enum.
+func (e AlarmSeverity) Valid() bool {
+	switch e {
+	case AlarmSeverityCritical:
+		return true
+	case AlarmSeverityMajor:
+		return true
+	case AlarmSeverityMinor:
+		return true
+	case AlarmSeverityWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmSource.
+const (
+	AlarmSourceBuiltin AlarmSource = "builtin"
+	AlarmSourceElarm   AlarmSource = "elarm"
+	AlarmSourceSasl    AlarmSource = "sasl"
+)
+
+// Valid indicates whether the value is a known member of the AlarmSource enum.
+func (e AlarmSource) Valid() bool {
+	switch e {
+	case AlarmSourceBuiltin:
+		return true
+	case AlarmSourceElarm:
+		return true
+	case AlarmSourceSasl:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlarmState.
+const (
+	AlarmStateAcknowledged AlarmState = "acknowledged"
+	AlarmStateCleared      AlarmState = "cleared"
+	AlarmStateNew          AlarmState = "new"
+)
+
+// Valid indicates whether the value is a known member of the AlarmState enum.
+func (e AlarmState) Valid() bool {
+	switch e {
+	case AlarmStateAcknowledged:
+		return true
+	case AlarmStateCleared:
+		return true
+	case AlarmStateNew:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EventType.
 const (
 	EventTypeNodeAdded   EventType = "node.added"
@@ -115,6 +238,153 @@ type AgentCost struct {
 	// Reductions Since it was attached.
 	Reductions int64 `json:"reductions"`
 }
+
+// Alarm defines model for Alarm.
+type Alarm struct {
+	AcknowledgedAt time.Time `json:"acknowledged_at,omitempty,omitzero"`
+	AcknowledgedBy string    `json:"acknowledged_by,omitempty,omitzero"`
+	ClearReason    string    `json:"clear_reason,omitempty,omitzero"`
+	ClearedAt      time.Time `json:"cleared_at,omitempty,omitzero"`
+
+	// ClearedBy Who cleared it by hand; empty when it was over by itself.
+	ClearedBy   string         `json:"cleared_by,omitempty,omitzero"`
+	Comments    []AlarmComment `json:"comments"`
+	Description string         `json:"description,omitempty,omitzero"`
+
+	// Family Example: rabbit
+	Family string `json:"family"`
+
+	// ID Made of node, source, name and key; the same each time that the alarm is raised.
+	//
+	// Example: c4e72d281ee55b8d5afe
+	ID string `json:"id"`
+
+	// Key Tells alarms of one kind on one node apart; empty where there is only one.
+	Key string `json:"key"`
+
+	// Name The kind of alarm.
+	//
+	// Example: process_limit
+	Name string `json:"name"`
+
+	// Node Example: rabbit@mq1.example.org
+	Node string `json:"node"`
+
+	// Occurrence Another one each time that the alarm is raised.
+	Occurrence    string    `json:"occurrence"`
+	ProbableCause string    `json:"probable_cause,omitempty,omitzero"`
+	Raised        time.Time `json:"raised"`
+	RepairAction  string    `json:"repair_action,omitempty,omitzero"`
+
+	// Reports How often it was reported since it was raised.
+	Reports  int64         `json:"reports"`
+	Severity AlarmSeverity `json:"severity"`
+
+	// Source - `builtin`: a rule of the exporter
+	// - `sasl`: the `alarm_handler` of the node
+	// - `elarm`: Elarm on the node
+	Source AlarmSource `json:"source"`
+
+	// State - `new`: nobody has acknowledged it
+	// - `acknowledged`: somebody looks after it
+	// - `cleared`: it is over
+	State   AlarmState `json:"state"`
+	Summary string     `json:"summary"`
+	Updated time.Time  `json:"updated"`
+}
+
+// AlarmAction defines model for AlarmAction.
+type AlarmAction struct {
+	Action AlarmActionAction `json:"action"`
+
+	// All Must be true when there is no filter.
+	All      bool            `json:"all,omitempty,omitzero"`
+	Comment  string          `json:"comment,omitempty,omitzero"`
+	Family   []string        `json:"family,omitempty,omitzero"`
+	Ids      []string        `json:"ids,omitempty,omitzero"`
+	Name     []string        `json:"name,omitempty,omitzero"`
+	Node     []string        `json:"node,omitempty,omitzero"`
+	Severity []AlarmSeverity `json:"severity,omitempty,omitzero"`
+	Source   []AlarmSource   `json:"source,omitempty,omitzero"`
+	State    []AlarmState    `json:"state,omitempty,omitzero"`
+
+	// User As in `AlarmNote`.
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// AlarmActionAction defines model for AlarmAction.Action.
+type AlarmActionAction string
+
+// AlarmActionResult defines model for AlarmActionResult.
+type AlarmActionResult struct {
+	// Alarms Those that it was done to, as they are now.
+	Alarms []Alarm        `json:"alarms"`
+	Failed []AlarmFailure `json:"failed"`
+}
+
+// AlarmComment defines model for AlarmComment.
+type AlarmComment struct {
+	Text string    `json:"text"`
+	Time time.Time `json:"time"`
+	User string    `json:"user"`
+}
+
+// AlarmEvent defines model for AlarmEvent.
+type AlarmEvent struct {
+	Alarm Alarm          `json:"alarm,omitempty,omitzero"`
+	ID    string         `json:"id"`
+	Time  time.Time      `json:"time"`
+	Type  AlarmEventType `json:"type"`
+
+	// User Who did it; empty for what nobody did.
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// AlarmEventType defines model for AlarmEventType.
+type AlarmEventType string
+
+// AlarmFailure defines model for AlarmFailure.
+type AlarmFailure struct {
+	// Detail Why it could not be done.
+	Detail string `json:"detail"`
+	ID     string `json:"id"`
+}
+
+// AlarmList defines model for AlarmList.
+type AlarmList struct {
+	Alarms []Alarm `json:"alarms"`
+
+	// NextCursor For the next page; absent on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+
+	// Total How many active alarms match on all pages; not for the history.
+	Total int `json:"total,omitempty,omitzero"`
+}
+
+// AlarmNote defines model for AlarmNote.
+type AlarmNote struct {
+	// Comment Becomes a comment of the alarm.
+	Comment string `json:"comment,omitempty,omitzero"`
+
+	// User Who does it, where the request itself does not say: it was made
+	// without authentication, or with a token that several people share.
+	// It is recorded beside the name of the token. Users with a password
+	// are recorded by their own name.
+	User string `json:"user,omitempty,omitzero"`
+}
+
+// AlarmSeverity defines model for AlarmSeverity.
+type AlarmSeverity string
+
+// AlarmSource - `builtin`: a rule of the exporter
+// - `sasl`: the `alarm_handler` of the node
+// - `elarm`: Elarm on the node
+type AlarmSource string
+
+// AlarmState - `new`: nobody has acknowledged it
+// - `acknowledged`: somebody looks after it
+// - `cleared`: it is over
+type AlarmState string
 
 // Application defines model for Application.
 type Application struct {
@@ -365,8 +635,78 @@ type Release struct {
 // - `suspended`: left alone until resumed
 type State string
 
+// AlarmID defines model for AlarmID.
+type AlarmID = string
+
 // NodeName defines model for NodeName.
 type NodeName = string
+
+// ListAlarmsParams defines parameters for ListAlarms.
+type ListAlarmsParams struct {
+	// State Only alarms in this state. Repeat it for several.
+	State []AlarmState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Severity Only alarms of this severity. Repeat it for several.
+	Severity []AlarmSeverity `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
+
+	// Source Only alarms of this source. Repeat it for several.
+	Source []AlarmSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Name Only alarms of this name. Repeat it for several.
+	Name []string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Family Only alarms of nodes of this family. Repeat it for several.
+	Family []string `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Node Only alarms of nodes whose whole name matches this pattern, in
+	// which `*` stands for any characters and `?` for one. Repeat it for
+	// several.
+	Node []string `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Limit The most alarms to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filters. It is opaque: do not make one up.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// StreamAlarmEventsParams defines parameters for StreamAlarmEvents.
+type StreamAlarmEventsParams struct {
+	// LastEventID The id of the last event that the client has seen.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// ListAlarmHistoryParams defines parameters for ListAlarmHistory.
+type ListAlarmHistoryParams struct {
+	// Severity Only alarms of this severity. Repeat it for several.
+	Severity []AlarmSeverity `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
+
+	// Source Only alarms of this source. Repeat it for several.
+	Source []AlarmSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Name Only alarms of this name. Repeat it for several.
+	Name []string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Family Only alarms of nodes of this family. Repeat it for several.
+	Family []string `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Node Only alarms of nodes whose whole name matches this pattern, in
+	// which `*` stands for any characters and `?` for one. Repeat it for
+	// several.
+	Node []string `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Limit The most alarms to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filters. It is opaque: do not make one up.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Since Only those that were cleared at this time or later.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only those that were cleared before this time.
+	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
+}
 
 // StreamEventsParams defines parameters for StreamEvents.
 type StreamEventsParams struct {
@@ -400,6 +740,21 @@ type ListNodesParams struct {
 
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
+
+// ActOnAlarmsJSONRequestBody defines body for ActOnAlarms for application/json ContentType.
+type ActOnAlarmsJSONRequestBody = AlarmAction
+
+// AcknowledgeAlarmJSONRequestBody defines body for AcknowledgeAlarm for application/json ContentType.
+type AcknowledgeAlarmJSONRequestBody = AlarmNote
+
+// ClearAlarmJSONRequestBody defines body for ClearAlarm for application/json ContentType.
+type ClearAlarmJSONRequestBody = AlarmNote
+
+// CommentAlarmJSONRequestBody defines body for CommentAlarm for application/json ContentType.
+type CommentAlarmJSONRequestBody = AlarmNote
+
+// UnacknowledgeAlarmJSONRequestBody defines body for UnacknowledgeAlarm for application/json ContentType.
+type UnacknowledgeAlarmJSONRequestBody = AlarmNote
 
 // AddNodeJSONRequestBody defines body for AddNode for application/json ContentType.
 type AddNodeJSONRequestBody = NodeRegistration
@@ -477,6 +832,135 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
+
+	// ListAlarms List active alarms
+	//
+	// All active alarms that match every given filter, the last raised first,
+	// a page at a time.
+	//
+	// Corresponds with GET /alarms (the `ListAlarms` operationId).
+	ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ActOnAlarmsWithBody Acknowledge, unacknowledge, comment or clear alarms
+	//
+	// Does something to all active alarms that match: in bulk by state,
+	// severity, node and family, or those with certain ids. Without any
+	// filter, `all` must be true. What could not be done is told for each
+	// alarm, and keeps nothing else from being done.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /alarms/actions (the `ActOnAlarms` operationId).
+	ActOnAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ActOnAlarms Acknowledge, unacknowledge, comment or clear alarms
+	//
+	// Does something to all active alarms that match: in bulk by state,
+	// severity, node and family, or those with certain ids. Without any
+	// filter, `all` must be true. What could not be done is told for each
+	// alarm, and keeps nothing else from being done.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /alarms/actions (the `ActOnAlarms` operationId).
+	ActOnAlarms(ctx context.Context, body ActOnAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StreamAlarmEvents Follow what happens to alarms
+	//
+	// Server-sent events as those of `/events`, with an `AlarmEvent` as data.
+	// After one event `alarm.reset` events are missing: read the list again.
+	//
+	// Corresponds with GET /alarms/events (the `StreamAlarmEvents` operationId).
+	StreamAlarmEvents(ctx context.Context, params *StreamAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAlarmHistory List cleared alarms
+	//
+	// The alarms that were cleared, the last cleared first, a page at a time.
+	// How long they are kept is configured.
+	//
+	// Corresponds with GET /alarms/history (the `ListAlarmHistory` operationId).
+	ListAlarmHistory(ctx context.Context, params *ListAlarmHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAlarm Show an active alarm
+	//
+	// Corresponds with GET /alarms/{id} (the `GetAlarm` operationId).
+	GetAlarm(ctx context.Context, id AlarmID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcknowledgeAlarmWithBody Acknowledge an alarm
+	//
+	// Notes who looks after it. An alarm of Elarm is acknowledged there too,
+	// and where it is configured a silence is set at the Alertmanagers.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /alarms/{id}/acknowledge (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarmWithBody(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcknowledgeAlarm Acknowledge an alarm
+	//
+	// Notes who looks after it. An alarm of Elarm is acknowledged there too,
+	// and where it is configured a silence is set at the Alertmanagers.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /alarms/{id}/acknowledge (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarm(ctx context.Context, id AlarmID, body AcknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClearAlarmWithBody Clear an alarm by hand
+	//
+	// It is over, for the exporter, for Alertmanager and, if it is of Elarm,
+	// there. It comes back when it is raised anew.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /alarms/{id}/clear (the `ClearAlarm` operationId).
+	ClearAlarmWithBody(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClearAlarm Clear an alarm by hand
+	//
+	// It is over, for the exporter, for Alertmanager and, if it is of Elarm,
+	// there. It comes back when it is raised anew.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /alarms/{id}/clear (the `ClearAlarm` operationId).
+	ClearAlarm(ctx context.Context, id AlarmID, body ClearAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CommentAlarmWithBody Comment an alarm
+	//
+	// `comment` is required. An alarm of Elarm gets the comment there too.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /alarms/{id}/comment (the `CommentAlarm` operationId).
+	CommentAlarmWithBody(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CommentAlarm Comment an alarm
+	//
+	// `comment` is required. An alarm of Elarm gets the comment there too.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /alarms/{id}/comment (the `CommentAlarm` operationId).
+	CommentAlarm(ctx context.Context, id AlarmID, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnacknowledgeAlarmWithBody Take an acknowledgement back
+	//
+	// The alarm is new again, and its silences are removed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
+	UnacknowledgeAlarmWithBody(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnacknowledgeAlarm Take an acknowledgement back
+	//
+	// The alarm is new again, and its silences are removed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
+	UnacknowledgeAlarm(ctx context.Context, id AlarmID, body UnacknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StreamEvents Follow what happens to nodes
 	//
@@ -556,6 +1040,275 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 	SuspendNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListAlarms List active alarms
+//
+// All active alarms that match every given filter, the last raised first,
+// a page at a time.
+//
+// Corresponds with GET /alarms (the `ListAlarms` operationId).
+func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAlarmsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ActOnAlarmsWithBody Acknowledge, unacknowledge, comment or clear alarms
+//
+// Does something to all active alarms that match: in bulk by state,
+// severity, node and family, or those with certain ids. Without any
+// filter, `all` must be true. What could not be done is told for each
+// alarm, and keeps nothing else from being done.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /alarms/actions (the `ActOnAlarms` operationId).
+func (c *Client) ActOnAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewActOnAlarmsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ActOnAlarms Acknowledge, unacknowledge, comment or clear alarms
+//
+// Does something to all active alarms that match: in bulk by state,
+// severity, node and family, or those with certain ids. Without any
+// filter, `all` must be true. What could not be done is told for each
+// alarm, and keeps nothing else from being done.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /alarms/actions (the `ActOnAlarms` operationId).
+func (c *Client) ActOnAlarms(ctx context.Context, body ActOnAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewActOnAlarmsRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamAlarmEvents Follow what happens to alarms
+//
+// Server-sent events as those of `/events`, with an `AlarmEvent` as data.
+// After one event `alarm.reset` events are missing: read the list again.
+//
+// Corresponds with GET /alarms/events (the `StreamAlarmEvents` operationId).
+func (c *Client) StreamAlarmEvents(ctx context.Context, params *StreamAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamAlarmEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAlarmHistory List cleared alarms
+//
+// The alarms that were cleared, the last cleared first, a page at a time.
+// How long they are kept is configured.
+//
+// Corresponds with GET /alarms/history (the `ListAlarmHistory` operationId).
+func (c *Client) ListAlarmHistory(ctx context.Context, params *ListAlarmHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAlarmHistoryRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAlarm Show an active alarm
+//
+// Corresponds with GET /alarms/{id} (the `GetAlarm` operationId).
+func (c *Client) GetAlarm(ctx context.Context, id AlarmID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAlarmRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcknowledgeAlarmWithBody Acknowledge an alarm
+//
+// Notes who looks after it. An alarm of Elarm is acknowledged there too,
+// and where it is configured a silence is set at the Alertmanagers.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /alarms/{id}/acknowledge (the `AcknowledgeAlarm` operationId).
+func (c *Client) AcknowledgeAlarmWithBody(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcknowledgeAlarm Acknowledge an alarm
+//
+// Notes who looks after it. An alarm of Elarm is acknowledged there too,
+// and where it is configured a silence is set at the Alertmanagers.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /alarms/{id}/acknowledge (the `AcknowledgeAlarm` operationId).
+func (c *Client) AcknowledgeAlarm(ctx context.Context, id AlarmID, body AcknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClearAlarmWithBody Clear an alarm by hand
+//
+// It is over, for the exporter, for Alertmanager and, if it is of Elarm,
+// there. It comes back when it is raised anew.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /alarms/{id}/clear (the `ClearAlarm` operationId).
+func (c *Client) ClearAlarmWithBody(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClearAlarm Clear an alarm by hand
+//
+// It is over, for the exporter, for Alertmanager and, if it is of Elarm,
+// there. It comes back when it is raised anew.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /alarms/{id}/clear (the `ClearAlarm` operationId).
+func (c *Client) ClearAlarm(ctx context.Context, id AlarmID, body ClearAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CommentAlarmWithBody Comment an alarm
+//
+// `comment` is required. An alarm of Elarm gets the comment there too.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /alarms/{id}/comment (the `CommentAlarm` operationId).
+func (c *Client) CommentAlarmWithBody(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCommentAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CommentAlarm Comment an alarm
+//
+// `comment` is required. An alarm of Elarm gets the comment there too.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /alarms/{id}/comment (the `CommentAlarm` operationId).
+func (c *Client) CommentAlarm(ctx context.Context, id AlarmID, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCommentAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnacknowledgeAlarmWithBody Take an acknowledgement back
+//
+// The alarm is new again, and its silences are removed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
+func (c *Client) UnacknowledgeAlarmWithBody(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnacknowledgeAlarmRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnacknowledgeAlarm Take an acknowledgement back
+//
+// The alarm is new again, and its silences are removed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
+func (c *Client) UnacknowledgeAlarm(ctx context.Context, id AlarmID, body UnacknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnacknowledgeAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // StreamEvents Follow what happens to nodes
@@ -715,6 +1468,598 @@ func (c *Client) SuspendNode(ctx context.Context, name NodeName, reqEditors ...R
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListAlarmsRequest constructs an http.Request for the ListAlarms method
+func NewListAlarmsRequest(server string, params *ListAlarmsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Severity != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "severity", params.Severity, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Source != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "source", params.Source, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Node != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "node", params.Node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewActOnAlarmsRequest calls the generic ActOnAlarms builder with application/json body
+func NewActOnAlarmsRequest(server string, body ActOnAlarmsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewActOnAlarmsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewActOnAlarmsRequestWithBody constructs an http.Request for the ActOnAlarms method, with any body, and a specified content type
+func NewActOnAlarmsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms/actions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewStreamAlarmEventsRequest constructs an http.Request for the StreamAlarmEvents method
+func NewStreamAlarmEventsRequest(server string, params *StreamAlarmEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListAlarmHistoryRequest constructs an http.Request for the ListAlarmHistory method
+func NewListAlarmHistoryRequest(server string, params *ListAlarmHistoryParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms/history")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Severity != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "severity", params.Severity, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Source != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "source", params.Source, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Node != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "node", params.Node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Until != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAlarmRequest constructs an http.Request for the GetAlarm method
+func NewGetAlarmRequest(server string, id AlarmID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAcknowledgeAlarmRequest calls the generic AcknowledgeAlarm builder with application/json body
+func NewAcknowledgeAlarmRequest(server string, id AlarmID, body AcknowledgeAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAcknowledgeAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewAcknowledgeAlarmRequestWithBody constructs an http.Request for the AcknowledgeAlarm method, with any body, and a specified content type
+func NewAcknowledgeAlarmRequestWithBody(server string, id AlarmID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms/%s/acknowledge", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewClearAlarmRequest calls the generic ClearAlarm builder with application/json body
+func NewClearAlarmRequest(server string, id AlarmID, body ClearAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewClearAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewClearAlarmRequestWithBody constructs an http.Request for the ClearAlarm method, with any body, and a specified content type
+func NewClearAlarmRequestWithBody(server string, id AlarmID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms/%s/clear", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCommentAlarmRequest calls the generic CommentAlarm builder with application/json body
+func NewCommentAlarmRequest(server string, id AlarmID, body CommentAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCommentAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewCommentAlarmRequestWithBody constructs an http.Request for the CommentAlarm method, with any body, and a specified content type
+func NewCommentAlarmRequestWithBody(server string, id AlarmID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms/%s/comment", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewUnacknowledgeAlarmRequest calls the generic UnacknowledgeAlarm builder with application/json body
+func NewUnacknowledgeAlarmRequest(server string, id AlarmID, body UnacknowledgeAlarmJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnacknowledgeAlarmRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewUnacknowledgeAlarmRequestWithBody constructs an http.Request for the UnacknowledgeAlarm method, with any body, and a specified content type
+func NewUnacknowledgeAlarmRequestWithBody(server string, id AlarmID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms/%s/unacknowledge", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
 }
 
 // NewStreamEventsRequest constructs an http.Request for the StreamEvents method
@@ -1093,6 +2438,143 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListAlarmsWithResponse List active alarms
+	//
+	// All active alarms that match every given filter, the last raised first,
+	// a page at a time.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /alarms (the `ListAlarms` operationId).
+	ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error)
+
+	// ActOnAlarmsWithBodyWithResponse Acknowledge, unacknowledge, comment or clear alarms
+	//
+	// Does something to all active alarms that match: in bulk by state,
+	// severity, node and family, or those with certain ids. Without any
+	// filter, `all` must be true. What could not be done is told for each
+	// alarm, and keeps nothing else from being done.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/actions (the `ActOnAlarms` operationId).
+	ActOnAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ActOnAlarmsResponse, error)
+
+	// ActOnAlarmsWithResponse Acknowledge, unacknowledge, comment or clear alarms
+	//
+	// Does something to all active alarms that match: in bulk by state,
+	// severity, node and family, or those with certain ids. Without any
+	// filter, `all` must be true. What could not be done is told for each
+	// alarm, and keeps nothing else from being done.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/actions (the `ActOnAlarms` operationId).
+	ActOnAlarmsWithResponse(ctx context.Context, body ActOnAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*ActOnAlarmsResponse, error)
+
+	// StreamAlarmEventsWithResponse Follow what happens to alarms
+	//
+	// Server-sent events as those of `/events`, with an `AlarmEvent` as data.
+	// After one event `alarm.reset` events are missing: read the list again.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /alarms/events (the `StreamAlarmEvents` operationId).
+	StreamAlarmEventsWithResponse(ctx context.Context, params *StreamAlarmEventsParams, reqEditors ...RequestEditorFn) (*StreamAlarmEventsResponse, error)
+
+	// ListAlarmHistoryWithResponse List cleared alarms
+	//
+	// The alarms that were cleared, the last cleared first, a page at a time.
+	// How long they are kept is configured.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /alarms/history (the `ListAlarmHistory` operationId).
+	ListAlarmHistoryWithResponse(ctx context.Context, params *ListAlarmHistoryParams, reqEditors ...RequestEditorFn) (*ListAlarmHistoryResponse, error)
+
+	// GetAlarmWithResponse Show an active alarm
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /alarms/{id} (the `GetAlarm` operationId).
+	GetAlarmWithResponse(ctx context.Context, id AlarmID, reqEditors ...RequestEditorFn) (*GetAlarmResponse, error)
+
+	// AcknowledgeAlarmWithBodyWithResponse Acknowledge an alarm
+	//
+	// Notes who looks after it. An alarm of Elarm is acknowledged there too,
+	// and where it is configured a silence is set at the Alertmanagers.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/{id}/acknowledge (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarmWithBodyWithResponse(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error)
+
+	// AcknowledgeAlarmWithResponse Acknowledge an alarm
+	//
+	// Notes who looks after it. An alarm of Elarm is acknowledged there too,
+	// and where it is configured a silence is set at the Alertmanagers.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/{id}/acknowledge (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarmWithResponse(ctx context.Context, id AlarmID, body AcknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error)
+
+	// ClearAlarmWithBodyWithResponse Clear an alarm by hand
+	//
+	// It is over, for the exporter, for Alertmanager and, if it is of Elarm,
+	// there. It comes back when it is raised anew.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/{id}/clear (the `ClearAlarm` operationId).
+	ClearAlarmWithBodyWithResponse(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClearAlarmResponse, error)
+
+	// ClearAlarmWithResponse Clear an alarm by hand
+	//
+	// It is over, for the exporter, for Alertmanager and, if it is of Elarm,
+	// there. It comes back when it is raised anew.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/{id}/clear (the `ClearAlarm` operationId).
+	ClearAlarmWithResponse(ctx context.Context, id AlarmID, body ClearAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ClearAlarmResponse, error)
+
+	// CommentAlarmWithBodyWithResponse Comment an alarm
+	//
+	// `comment` is required. An alarm of Elarm gets the comment there too.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/{id}/comment (the `CommentAlarm` operationId).
+	CommentAlarmWithBodyWithResponse(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error)
+
+	// CommentAlarmWithResponse Comment an alarm
+	//
+	// `comment` is required. An alarm of Elarm gets the comment there too.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/{id}/comment (the `CommentAlarm` operationId).
+	CommentAlarmWithResponse(ctx context.Context, id AlarmID, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error)
+
+	// UnacknowledgeAlarmWithBodyWithResponse Take an acknowledgement back
+	//
+	// The alarm is new again, and its silences are removed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
+	UnacknowledgeAlarmWithBodyWithResponse(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnacknowledgeAlarmResponse, error)
+
+	// UnacknowledgeAlarmWithResponse Take an acknowledgement back
+	//
+	// The alarm is new again, and its silences are removed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
+	UnacknowledgeAlarmWithResponse(ctx context.Context, id AlarmID, body UnacknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnacknowledgeAlarmResponse, error)
+
 	// StreamEventsWithResponse Follow what happens to nodes
 	//
 	// Server-sent events (`text/event-stream`), without end. `event` is the
@@ -1183,6 +2665,431 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 	SuspendNodeWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*SuspendNodeResponse, error)
+}
+
+type ListAlarmsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAlarmsResponse) GetJSON200() *AlarmList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAlarmsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAlarmsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAlarmsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAlarmsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ActOnAlarmsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmActionResult
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ActOnAlarmsResponse) GetJSON200() *AlarmActionResult {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ActOnAlarmsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ActOnAlarmsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ActOnAlarmsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ActOnAlarmsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ActOnAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type StreamAlarmEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StreamAlarmEventsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StreamAlarmEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamAlarmEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamAlarmEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamAlarmEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAlarmHistoryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAlarmHistoryResponse) GetJSON200() *AlarmList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAlarmHistoryResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAlarmHistoryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAlarmHistoryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAlarmHistoryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAlarmHistoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Alarm
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAlarmResponse) GetJSON200() *Alarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAlarmResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcknowledgeAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Alarm
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcknowledgeAlarmResponse) GetJSON200() *Alarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AcknowledgeAlarmResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AcknowledgeAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcknowledgeAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcknowledgeAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcknowledgeAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClearAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Alarm
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClearAlarmResponse) GetJSON200() *Alarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ClearAlarmResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClearAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClearAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClearAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClearAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CommentAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Alarm
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CommentAlarmResponse) GetJSON200() *Alarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CommentAlarmResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CommentAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CommentAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CommentAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CommentAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UnacknowledgeAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Alarm
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnacknowledgeAlarmResponse) GetJSON200() *Alarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnacknowledgeAlarmResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnacknowledgeAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnacknowledgeAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnacknowledgeAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnacknowledgeAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type StreamEventsResponse struct {
@@ -1514,6 +3421,227 @@ func (r SuspendNodeResponse) ContentType() string {
 	return ""
 }
 
+// ListAlarmsWithResponse List active alarms
+//
+// All active alarms that match every given filter, the last raised first,
+// a page at a time.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /alarms (the `ListAlarms` operationId).
+func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error) {
+	rsp, err := c.ListAlarms(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAlarmsResponse(rsp)
+}
+
+// ActOnAlarmsWithBodyWithResponse Acknowledge, unacknowledge, comment or clear alarms
+//
+// Does something to all active alarms that match: in bulk by state,
+// severity, node and family, or those with certain ids. Without any
+// filter, `all` must be true. What could not be done is told for each
+// alarm, and keeps nothing else from being done.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/actions (the `ActOnAlarms` operationId).
+func (c *ClientWithResponses) ActOnAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ActOnAlarmsResponse, error) {
+	rsp, err := c.ActOnAlarmsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseActOnAlarmsResponse(rsp)
+}
+
+// ActOnAlarmsWithResponse Acknowledge, unacknowledge, comment or clear alarms
+//
+// Does something to all active alarms that match: in bulk by state,
+// severity, node and family, or those with certain ids. Without any
+// filter, `all` must be true. What could not be done is told for each
+// alarm, and keeps nothing else from being done.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/actions (the `ActOnAlarms` operationId).
+func (c *ClientWithResponses) ActOnAlarmsWithResponse(ctx context.Context, body ActOnAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*ActOnAlarmsResponse, error) {
+	rsp, err := c.ActOnAlarms(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseActOnAlarmsResponse(rsp)
+}
+
+// StreamAlarmEventsWithResponse Follow what happens to alarms
+//
+// Server-sent events as those of `/events`, with an `AlarmEvent` as data.
+// After one event `alarm.reset` events are missing: read the list again.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /alarms/events (the `StreamAlarmEvents` operationId).
+func (c *ClientWithResponses) StreamAlarmEventsWithResponse(ctx context.Context, params *StreamAlarmEventsParams, reqEditors ...RequestEditorFn) (*StreamAlarmEventsResponse, error) {
+	rsp, err := c.StreamAlarmEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamAlarmEventsResponse(rsp)
+}
+
+// ListAlarmHistoryWithResponse List cleared alarms
+//
+// The alarms that were cleared, the last cleared first, a page at a time.
+// How long they are kept is configured.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /alarms/history (the `ListAlarmHistory` operationId).
+func (c *ClientWithResponses) ListAlarmHistoryWithResponse(ctx context.Context, params *ListAlarmHistoryParams, reqEditors ...RequestEditorFn) (*ListAlarmHistoryResponse, error) {
+	rsp, err := c.ListAlarmHistory(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAlarmHistoryResponse(rsp)
+}
+
+// GetAlarmWithResponse Show an active alarm
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /alarms/{id} (the `GetAlarm` operationId).
+func (c *ClientWithResponses) GetAlarmWithResponse(ctx context.Context, id AlarmID, reqEditors ...RequestEditorFn) (*GetAlarmResponse, error) {
+	rsp, err := c.GetAlarm(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAlarmResponse(rsp)
+}
+
+// AcknowledgeAlarmWithBodyWithResponse Acknowledge an alarm
+//
+// Notes who looks after it. An alarm of Elarm is acknowledged there too,
+// and where it is configured a silence is set at the Alertmanagers.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/{id}/acknowledge (the `AcknowledgeAlarm` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmWithBodyWithResponse(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error) {
+	rsp, err := c.AcknowledgeAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcknowledgeAlarmResponse(rsp)
+}
+
+// AcknowledgeAlarmWithResponse Acknowledge an alarm
+//
+// Notes who looks after it. An alarm of Elarm is acknowledged there too,
+// and where it is configured a silence is set at the Alertmanagers.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/{id}/acknowledge (the `AcknowledgeAlarm` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmWithResponse(ctx context.Context, id AlarmID, body AcknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error) {
+	rsp, err := c.AcknowledgeAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcknowledgeAlarmResponse(rsp)
+}
+
+// ClearAlarmWithBodyWithResponse Clear an alarm by hand
+//
+// It is over, for the exporter, for Alertmanager and, if it is of Elarm,
+// there. It comes back when it is raised anew.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/{id}/clear (the `ClearAlarm` operationId).
+func (c *ClientWithResponses) ClearAlarmWithBodyWithResponse(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClearAlarmResponse, error) {
+	rsp, err := c.ClearAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClearAlarmResponse(rsp)
+}
+
+// ClearAlarmWithResponse Clear an alarm by hand
+//
+// It is over, for the exporter, for Alertmanager and, if it is of Elarm,
+// there. It comes back when it is raised anew.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/{id}/clear (the `ClearAlarm` operationId).
+func (c *ClientWithResponses) ClearAlarmWithResponse(ctx context.Context, id AlarmID, body ClearAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ClearAlarmResponse, error) {
+	rsp, err := c.ClearAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClearAlarmResponse(rsp)
+}
+
+// CommentAlarmWithBodyWithResponse Comment an alarm
+//
+// `comment` is required. An alarm of Elarm gets the comment there too.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/{id}/comment (the `CommentAlarm` operationId).
+func (c *ClientWithResponses) CommentAlarmWithBodyWithResponse(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error) {
+	rsp, err := c.CommentAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCommentAlarmResponse(rsp)
+}
+
+// CommentAlarmWithResponse Comment an alarm
+//
+// `comment` is required. An alarm of Elarm gets the comment there too.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/{id}/comment (the `CommentAlarm` operationId).
+func (c *ClientWithResponses) CommentAlarmWithResponse(ctx context.Context, id AlarmID, body CommentAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentAlarmResponse, error) {
+	rsp, err := c.CommentAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCommentAlarmResponse(rsp)
+}
+
+// UnacknowledgeAlarmWithBodyWithResponse Take an acknowledgement back
+//
+// The alarm is new again, and its silences are removed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
+func (c *ClientWithResponses) UnacknowledgeAlarmWithBodyWithResponse(ctx context.Context, id AlarmID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnacknowledgeAlarmResponse, error) {
+	rsp, err := c.UnacknowledgeAlarmWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnacknowledgeAlarmResponse(rsp)
+}
+
+// UnacknowledgeAlarmWithResponse Take an acknowledgement back
+//
+// The alarm is new again, and its silences are removed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
+func (c *ClientWithResponses) UnacknowledgeAlarmWithResponse(ctx context.Context, id AlarmID, body UnacknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnacknowledgeAlarmResponse, error) {
+	rsp, err := c.UnacknowledgeAlarm(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnacknowledgeAlarmResponse(rsp)
+}
+
 // StreamEventsWithResponse Follow what happens to nodes
 //
 // Server-sent events (`text/event-stream`), without end. `event` is the
@@ -1651,6 +3779,296 @@ func (c *ClientWithResponses) SuspendNodeWithResponse(ctx context.Context, name 
 		return nil, err
 	}
 	return ParseSuspendNodeResponse(rsp)
+}
+
+// ParseListAlarmsResponse parses an HTTP response from a ListAlarmsWithResponse call
+func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAlarmsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseActOnAlarmsResponse parses an HTTP response from a ActOnAlarmsWithResponse call
+func ParseActOnAlarmsResponse(rsp *http.Response) (*ActOnAlarmsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ActOnAlarmsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmActionResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStreamAlarmEventsResponse parses an HTTP response from a StreamAlarmEventsWithResponse call
+func ParseStreamAlarmEventsResponse(rsp *http.Response) (*StreamAlarmEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamAlarmEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListAlarmHistoryResponse parses an HTTP response from a ListAlarmHistoryWithResponse call
+func ParseListAlarmHistoryResponse(rsp *http.Response) (*ListAlarmHistoryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAlarmHistoryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAlarmResponse parses an HTTP response from a GetAlarmWithResponse call
+func ParseGetAlarmResponse(rsp *http.Response) (*GetAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcknowledgeAlarmResponse parses an HTTP response from a AcknowledgeAlarmWithResponse call
+func ParseAcknowledgeAlarmResponse(rsp *http.Response) (*AcknowledgeAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcknowledgeAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseClearAlarmResponse parses an HTTP response from a ClearAlarmWithResponse call
+func ParseClearAlarmResponse(rsp *http.Response) (*ClearAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClearAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCommentAlarmResponse parses an HTTP response from a CommentAlarmWithResponse call
+func ParseCommentAlarmResponse(rsp *http.Response) (*CommentAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CommentAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUnacknowledgeAlarmResponse parses an HTTP response from a UnacknowledgeAlarmWithResponse call
+func ParseUnacknowledgeAlarmResponse(rsp *http.Response) (*UnacknowledgeAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnacknowledgeAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
 }
 
 // ParseStreamEventsResponse parses an HTTP response from a StreamEventsWithResponse call

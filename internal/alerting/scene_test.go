@@ -1,0 +1,144 @@
+package alerting
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/internal/erltest"
+	"github.com/erlops/erlops/internal/exportertest"
+)
+
+// patience is how long anything may take on a loaded machine.
+const patience = 60 * time.Second
+
+// token may do everything.
+const token = "token-of-the-operator"
+
+func TestMain(m *testing.M) { os.Exit(exportertest.Main(m)) }
+
+// config is a configuration for nodes, with more keys after it and a database of
+// its own.
+func config(t *testing.T, more string, nodes ...*erltest.Node) string {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, `
+name: watch@localhost
+storage: {path: %s/alarms.db}
+auth: {unauthenticated_role: read, tokens: [{name: ops, role: operate, token: %s}]}
+targets:
+`, t.TempDir(), token)
+	for i, n := range nodes {
+		fmt.Fprintf(&b, "- {name: n%d, family: shop, cookie: %q, epmd: %q, static_configs: [{targets: [%q], labels: {site: berlin}}]}\n",
+			i, n.Cookie, n.EPMD, n.Name)
+	}
+	return b.String() + more
+}
+
+// alarmOf is what these tests look at of an alarm.
+type alarmOf struct {
+	ID, Node, Name, Key, Severity, State, Summary string
+	Source                                        string
+	AcknowledgedBy                                string `json:"acknowledged_by"`
+	Comments                                      []struct{ User, Text string }
+}
+
+// alarms are the active alarms, with a query such as ?name=disk.
+func alarms(t *testing.T, p *exportertest.Process, query string) []alarmOf {
+	t.Helper()
+	page, err := p.TryGet("/api/v1/alarms" + query)
+	require.NoError(t, err)
+	var list struct{ Alarms []alarmOf }
+	require.NoError(t, json.Unmarshal([]byte(page.Body), &list), page.Body)
+	return list.Alarms
+}
+
+// awaitAlarm waits until one alarm of a name is active, and awaitNone until none
+// is.
+func awaitAlarm(t *testing.T, p *exportertest.Process, name string) alarmOf {
+	t.Helper()
+	var all []alarmOf
+	require.Eventually(t, func() bool {
+		all = alarms(t, p, "?name="+name)
+		return len(all) > 0
+	}, patience, 20*time.Millisecond, "%s is not raised", name)
+	return all[0]
+}
+
+func awaitNone(t *testing.T, p *exportertest.Process, name string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(alarms(t, p, "?name="+name)) == 0 }, patience, 20*time.Millisecond, "%s is not cleared", name)
+}
+
+// act does something to an alarm.
+func act(t *testing.T, p *exportertest.Process, id, verb, comment string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"user": "jane", "comment": %q}`, comment)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.URL+"/api/v1/alarms/"+id+"/"+verb, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(answer.Body)
+	require.Equal(t, http.StatusOK, answer.StatusCode, string(text))
+}
+
+// ask reads JSON of an Alertmanager.
+func ask(t *testing.T, client *http.Client, address string, into any) error {
+	t.Helper()
+	answer, err := client.Get(address)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	return json.NewDecoder(bytes.NewReader(text)).Decode(into)
+}
+
+type silenceOf struct {
+	ID, Comment, CreatedBy string
+	Status                 struct{ State string }
+}
+
+// silences are those that are in force.
+func silences(t *testing.T, am *erltest.Alertmanager) []silenceOf {
+	t.Helper()
+	var all, active []silenceOf
+	require.NoError(t, ask(t, http.DefaultClient, am.URL+"/api/v2/silences", &all))
+	for _, s := range all {
+		if s.Status.State == "active" {
+			active = append(active, s)
+		}
+	}
+	return active
+}
+
+// firing tells whether the Alertmanager has an alert of a name.
+func firing(t *testing.T, am *erltest.Alertmanager, name string) bool {
+	t.Helper()
+	var all []any
+	err := ask(t, http.DefaultClient, am.URL+"/api/v2/alerts?active=true&filter="+url.QueryEscape(`alertname="`+name+`"`), &all)
+	return err == nil && len(all) > 0
+}
+
+// awaitNotified waits for the nth notification about an alert.
+func awaitNotified(t *testing.T, am *erltest.Alertmanager, name string, n int) erltest.Notification {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(am.Webhook.Notifications(name)) >= n }, patience, 10*time.Millisecond,
+		"notification %d about %s does not come", n, name)
+	return am.Webhook.Notifications(name)[n-1]
+}
