@@ -144,7 +144,7 @@ func epmdNames(ctx context.Context, addr string) ([]discovery.Name, error) {
 
 func pageSettings(c *config.Config, externalURL string) (metrics.Settings, error) {
 	s := metrics.Settings{
-		Names:          metrics.Names(c.Metrics.Names),
+		Names: metrics.Names(c.Metrics.Names), RabbitMQIdentity: c.Compat.RabbitMQIdentity,
 		Timeout:        duration(c.Timeouts.Scrape),
 		Limits:         metrics.Limits{Series: c.Limits.Series, Rows: c.Limits.Rows, LabelBytes: c.Limits.LabelBytes},
 		ExternalLabels: c.ExternalLabels,

@@ -35,6 +35,7 @@ type Config struct {
 	ExternalLabels map[string]string `yaml:"external_labels,omitempty"`
 	Family         Family            `yaml:"family"`
 	Metrics        Metrics           `yaml:"metrics"`
+	Compat         Compat            `yaml:"compat,omitempty"`
 	Timeouts       Timeouts          `yaml:"timeouts"`
 	Limits         Limits            `yaml:"limits"`
 	Agent          Agent             `yaml:"agent"`
@@ -67,6 +68,16 @@ type Metrics struct {
 	// not named are on.
 	Collectors map[string]bool `yaml:"collectors,omitempty"`
 }
+
+// Compat is for dashboards of others.
+type Compat struct {
+	// RabbitMQIdentity adds what RabbitMQ's dashboards of the Erlang VM join
+	// everything with, for any node.
+	RabbitMQIdentity bool `yaml:"rabbitmq_identity"`
+}
+
+// IsZero reports whether nothing is configured.
+func (c Compat) IsZero() bool { return c == Compat{} }
 
 // Timeouts bound everything that waits for a node.
 type Timeouts struct {

@@ -35,7 +35,7 @@ type answer struct {
 // negotiate finds the form for a request. OpenMetrics is offered only with the
 // names of one generation: with both, a counter would be declared twice.
 func (h *Handler) negotiate(accept http.Header, query url.Values, s *Settings) answer {
-	a := answer{layout: h.layouts[s.Names], limits: s.Limits, accepted: []expfmt.Format{expfmt.FmtText}}
+	a := answer{layout: h.layouts[form{s.Names, s.RabbitMQIdentity}], limits: s.Limits, accepted: []expfmt.Format{expfmt.FmtText}}
 	if s.Names == NamesV6 {
 		a.accepted = expfmt.DefaultOpenMetricsAcceptedFormats()
 	}

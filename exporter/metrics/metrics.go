@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -90,6 +91,8 @@ type Limits struct {
 type Settings struct {
 	// Names is the generation of metric names; NamesBoth by default.
 	Names Names
+	// RabbitMQIdentity adds what RabbitMQ's dashboards of the Erlang VM need.
+	RabbitMQIdentity bool
 	// Timeout caps the time of a scrape, and is the time when Prometheus did
 	// not say how long it waits; 10 s by default.
 	Timeout time.Duration
@@ -126,6 +129,12 @@ type Options struct {
 	Now func() time.Time
 }
 
+// form is which families a page has, under which names.
+type form struct {
+	names    Names
+	rabbitMQ bool
+}
+
 // Handler serves the pages that Prometheus scrapes. Its methods may be called
 // concurrently.
 type Handler struct {
@@ -137,7 +146,7 @@ type Handler struct {
 	self     *self
 	settings atomic.Pointer[Settings]
 
-	layouts    map[Names]*layout
+	layouts    map[form]*layout
 	collectors []string
 }
 
@@ -153,12 +162,13 @@ func New(o Options) (*Handler, error) {
 		places:   newPlaces(cmp.Or(o.PerTarget, 4), cmp.Or(o.Pages, 64)),
 		now:      o.Now,
 		self:     newSelf(o.Fleet),
-		layouts:  make(map[Names]*layout),
+		layouts:  make(map[form]*layout),
 	}
 	catalogue := Catalogue()
 	h.collectors = collectorsOf(catalogue)
 	for _, names := range []Names{NamesBoth, NamesLegacy, NamesV6} {
-		h.layouts[names] = newLayout(catalogue, names)
+		h.layouts[form{names, false}] = newLayout(catalogue, names)
+		h.layouts[form{names, true}] = newLayout(slices.Concat(catalogue, rabbitMQFamilies()), names)
 	}
 	if h.logger == nil {
 		h.logger = slog.New(slog.DiscardHandler)

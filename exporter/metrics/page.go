@@ -223,6 +223,7 @@ func (n *nodePage) about(r reading) {
 	if r.snapshot == nil {
 		return
 	}
+	n.rabbitMQIdentity(r.node)
 	n.exporter(roundTripName, r.snapshot.RoundTrip.Seconds())
 	n.exporter(snapshotAgeName, r.age.Seconds())
 	n.exporter(snapshotBytesName, float64(r.snapshot.Bytes))
@@ -264,7 +265,7 @@ func flag(b bool) float64 {
 }
 
 // inOrder are the positions of values that are in the order of their labels.
-var inOrder = [...]int{0, 1}
+var inOrder = [...]int{0, 1, 2}
 
 // exporter writes a series of one of pageFamilies, with the values of its
 // labels.
