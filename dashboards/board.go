@@ -97,6 +97,7 @@ func nodeEvents() []annotation {
 	return []annotation{
 		{name: "Restarts", color: "orange", expr: sumBy("node", nodes.over("resets", "$__rate_interval", "process_uptime_seconds")) + " > 0"},
 		{name: "Node not up", color: "red", off: true, expr: maxBy("node", nodes.of("erlang_up")) + " == 0"},
+		{name: "Alarms", color: "purple", off: true, expr: severity("node, alarm") + " > 2"},
 		{name: "Deployments", color: "blue", off: true, expr: sumBy("action", "erl_deploy_tasks") + " > 0"},
 	}
 }

@@ -44,7 +44,7 @@ func exporterNow() []panel {
 		{
 			id: 5, kind: list, title: "Exporters", w: 12, h: 4, none: "No exporter is scraped.",
 			normal: "the versions that you deployed.", ill: "different versions of one fleet for longer than a roll-out.", todo: "finish the roll-out.",
-			queries: []query{{expr: "max by (instance, version, revision, goversion) (" + exporters.of("erl_exporter_build_info") + ")", table: true}},
+			queries: []query{{expr: "max by (instance, version, revision, goversion) (" + exporters.of("erlang_exporter_build_info") + ")", table: true}},
 			columns: []column{{name: "version", title: "Version"}, {name: "revision", title: "Revision"}, {name: "goversion", title: "Go"}, {name: "Value"}},
 		},
 	}

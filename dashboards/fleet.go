@@ -73,6 +73,12 @@ func fleetNow() []panel {
 	notUp := nodes.of("erlang_exporter_node_state", `state!="up"`) + " == 1"
 	return []panel{
 		{
+			id: 23, kind: number, title: "Grave alarms", w: 4, h: 4, limits: []float64{1},
+			normal: "0.", ill: "critical and major alarms that nobody has acknowledged.",
+			todo:    "see the list of alarms: the gravest are at the top.",
+			queries: []query{{expr: "count(" + alarmed.of("erlang_exporter_alarm_active", `severity=~"critical|major"`, `state="new"`) + ") or vector(0)"}},
+		},
+		{
 			id: 1, kind: number, title: "Nodes up", w: 4, h: 4,
 			normal: "as many nodes as you run.", ill: "fewer than yesterday: a node that nobody discovers any more is missing here without being down.",
 			todo:    "compare with the number by family below, and with the discovery of the exporter.",
@@ -85,29 +91,30 @@ func fleetNow() []panel {
 			queries: []query{{expr: "count(" + nodes.of("erlang_up") + " == 0) or vector(0)"}},
 		},
 		{
-			id: 3, kind: number, title: "Pages not scraped", w: 4, h: 4, limits: []float64{1},
+			id: 3, kind: number, title: "Not scraped", w: 3, h: 4, limits: []float64{1},
 			normal: "0.", ill: "Prometheus gets no page from the exporter for this many nodes. They may be well; nobody sees them.",
 			todo:    "see whether the exporter runs and whether its scrapes take too long (dashboard Exporter).",
 			queries: []query{{expr: `count(up{job=~"$job",family=~"$family",node=~"$node"} == 0) or vector(0)`}},
 		},
 		{
-			id: 4, kind: number, title: "Restarts in this time", w: 4, h: 4, limits: []float64{1, 5}, decimals: cog.ToPtr(0.0),
+			id: 4, kind: number, title: "Restarts", w: 3, h: 4, limits: []float64{1, 5}, decimals: cog.ToPtr(0.0),
 			normal: "0, or what you restarted.", ill: "nodes that restart by themselves: crashes, the out-of-memory killer, heart.",
 			todo:    "see which below, then the node's log and crash dump from before the restart.",
 			queries: []query{{expr: "sum(" + nodes.over("resets", "$__range", "process_uptime_seconds") + ") or vector(0)", instant: true}},
 		},
 		{
-			id: 5, kind: number, title: "Nodes near a limit", w: 4, h: 4, limits: []float64{1},
+			id: 5, kind: number, title: "Near a limit", w: 3, h: 4, limits: []float64{1},
 			normal: "0.", ill: "nodes that use more than 70 % of what they may have of processes, ports, atoms or open files. A node that reaches such a limit refuses work or dies.",
 			todo:    "see the list of limits for which node and which limit.",
 			queries: []query{{expr: "count(count by (job, node) ((" + nearLimits() + ") > 0.7)) or vector(0)"}},
 		},
 		{
-			id: 6, kind: number, title: "Overloaded nodes", w: 4, h: 4, limits: []float64{1},
+			id: 6, kind: number, title: "Overloaded", w: 3, h: 4, limits: []float64{1},
 			normal: "0.", ill: "nodes where more than 5 processes wait for each scheduler: they have more work than CPU.",
 			todo:    "see the run queues among the top offenders, then the node's dashboard.",
 			queries: []query{{expr: "count((" + queued() + ") > 5) or vector(0)"}},
 		},
+		activeAlarms(24, 24, 7, "topk(20, "+severity("alarm, node, key, family, state, source")+")"),
 		{
 			id: 7, kind: list, title: "Nodes that are not up", w: 8, h: 8, none: "All nodes are up.",
 			normal: "an empty list.", ill: "`down`: does not answer. `refused`: answers and does not let the exporter in. `suspended`: somebody suspended it. `pending` and `connecting` for more than a minute: the network.",

@@ -11,6 +11,7 @@ func node() *board {
 		variables:   chooseNode(), annotations: nodeEvents(),
 		sections: []section{
 			{panels: nodeNow()},
+			{panels: []panel{activeAlarms(9, 24, 6, severity("alarm, node, key, family, state, source"))}},
 			{id: 100, title: "Memory", panels: nodeMemory()},
 			{id: 101, title: "CPU and schedulers", panels: nodeSchedulers()},
 			{id: 102, title: "Garbage collection and input and output", panels: nodeCollection()},
@@ -39,7 +40,7 @@ func nodeNow() []panel {
 	busy := small(4, "CPU", "percentunit", "max("+cpuUsed()+")")
 	busy.limits = []float64{0.8, 0.95}
 	busy.normal, busy.ill, busy.todo = "below 80 % of the schedulers.", "above 95 % for minutes.", "see the run queue and the reductions."
-	queue := small(5, "Run queue for each scheduler", "short", "max("+queued()+")")
+	queue := small(5, "Run queue", "short", "max("+queued()+")")
 	queue.limits = []float64{5, 20}
 	queue.normal, queue.ill, queue.todo = "below 1, with short peaks.", "above 5 for minutes: every process waits.",
 		"see whether the CPU is used up; if not, look for NIFs and dirty schedulers."
@@ -292,8 +293,8 @@ func nodeLimits() []panel {
 			},
 		},
 		{
-			id: 42, kind: lines, title: "Threads and virtual memory", w: 12, h: 7, unit: "short", least: zero,
-			normal: "level threads; virtual memory far above resident memory is no illness.", ill: "threads that grow: a NIF or a port program starts them.",
+			id: 42, kind: lines, title: "Threads", w: 12, h: 7, unit: "short", least: zero,
+			normal: "level.", ill: "threads that grow: a NIF or a port program starts them.",
 			todo: "find the library that starts threads.",
 			queries: []query{
 				{expr: maxBy("node", nodes.of("process_threads_total")), legend: "threads"},

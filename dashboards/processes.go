@@ -92,7 +92,7 @@ func processCounts() []panel {
 		return panel{
 			id: id, kind: lines, title: title, w: 12, h: 8, unit: unit, least: zero,
 			normal: "level, and about the same for the nodes of a family.", ill: ill, todo: todo,
-			queries: []query{{expr: maxBy("node", expr+" / "+count), legend: "{{node}}"}},
+			queries: []query{{expr: maxBy("node", byNode(expr)+" / "+byNode(count)), legend: "{{node}}"}},
 		}
 	}
 	return []panel{

@@ -1,0 +1,249 @@
+//go:build e2e
+
+package dashboards_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/internal/erltest"
+	"github.com/erlops/erlops/internal/exportertest"
+)
+
+func TestMain(m *testing.M) { os.Exit(exportertest.Main(m)) }
+
+// scene is two connected nodes with Mnesia, the exporter attached to them, and a
+// Prometheus that scrapes both.
+type scene struct {
+	prometheus *erltest.Prometheus
+	exporter   *exportertest.Process
+	nodes      [2]*erltest.Node
+}
+
+const scrapeConfig = `
+global: {scrape_interval: 1s, scrape_timeout: 1s}
+scrape_configs:
+  - job_name: erlang
+    http_sd_configs: [{url: "%[1]s/sd", refresh_interval: 1s}]
+  - job_name: erl-exporter
+    static_configs: [{targets: ["%[2]s"]}]
+`
+
+// exporterConfig has on what is off by default and drawn.
+const exporterConfig = `
+name: erl_exporter@127.0.0.1
+cookie: %s
+epmd: %s
+compat: {rabbitmq_identity: true}
+metrics:
+  msacc: on
+  collectors: {carriers: true}
+targets:
+  - name: shop
+    family: shop
+    static_configs: [{targets: [%q, %q]}]
+`
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	erltest.RequireErlang(t, "mnesia", "runtime_tools", "os_mon")
+	epmd := erltest.StartEPMD(t)
+	s := &scene{}
+	for i, name := range []string{"a", "b"} {
+		s.nodes[i] = erltest.Start(t, erltest.Options{
+			Name: name, LongNames: true, EPMD: epmd, Cookie: "dashboards",
+			Args: []string{"-mnesia", "dir", `"` + t.TempDir() + `"`, "-s", "mnesia"},
+		})
+	}
+	a, b := s.nodes[0], s.nodes[1]
+	require.Equal(t, "pong", a.Eval(t, "net_adm:ping('"+b.Name+"')"))
+	a.Eval(t, "{ok, _} = application:ensure_all_started(os_mon), {atomic, ok} = mnesia:create_table(orders, []), "+
+		"{ok, _} = dets:open_file(orders, [{file, \""+t.TempDir()+"/orders\"}]), "+
+		"{atomic, ok} = mnesia:transaction(fun() -> mnesia:write({orders, 1, 1}) end), ok")
+	// Work that shows in rates, and a mailbox that nobody reads.
+	a.Eval(t, "spawn(fun L() -> [self() ! x || _ <- lists:seq(1, 10)], lists:sort([rand:uniform() || _ <- lists:seq(1, 1000)]), "+
+		"mnesia:transaction(fun() -> mnesia:write({orders, 1, 1}) end), {rex, '"+b.Name+"'} ! x, timer:sleep(100), L() end), ok")
+	s.exporter = exportertest.Start(t, exportertest.Options{
+		Config: fmt.Sprintf(exporterConfig, a.Cookie, epmd.Address(), a.Name, b.Name),
+	})
+	for _, n := range s.nodes {
+		s.exporter.AwaitUp(n.Name, time.Minute)
+	}
+	s.prometheus = erltest.StartPrometheus(t, fmt.Sprintf(scrapeConfig, s.exporter.URL, strings.TrimPrefix(s.exporter.URL, "http://")))
+	return s
+}
+
+// series is how many series the answer to a query has, or why there is none.
+func (s *scene) series(t *testing.T, expr string) (int, error) {
+	t.Helper()
+	answer, err := http.PostForm(s.prometheus.URL+"/api/v1/query", url.Values{"query": {expr}})
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	var result struct {
+		Status, Error string
+		Data          struct{ Result []json.RawMessage }
+	}
+	require.NoError(t, json.NewDecoder(answer.Body).Decode(&result))
+	if result.Status != "success" {
+		return 0, fmt.Errorf("%s", result.Error)
+	}
+	return len(result.Data.Result), nil
+}
+
+// empty are the panels without data in the scene, with the reason: dashboard and
+// title to reason.
+var empty = map[string]string{
+	"erlops-fleet/Active alarms":                                                      "none is raised",
+	"erlops-node/Active alarms":                                                       "none is raised",
+	"erlops-alarms/Active alarms":                                                     "none is raised",
+	"erlops-alarms/Alarms over time":                                                  "none is raised",
+	"erlops-alarms/By family":                                                         "none is raised",
+	"erlops-alarms/By alarm, top 10":                                                  "none is raised",
+	"erlops-alarms/Raised and cleared":                                                "none is raised",
+	"erlops-alarms/Alerts at each Alertmanager":                                       "there is none",
+	"erlops-alarms/Requests, alerts and silences":                                     "there is none",
+	"erlops-alarms/Time of requests, 90 %, and since the last that succeeded":         "there is none",
+	"erlops-fleet/Nodes that are not up":                                              "all are up",
+	"erlops-fleet/Restarts in this time":                                              "none restarts",
+	"erlops-family/Who differs most":                                                  "depends on chance with two nodes",
+	"erlops-applications/Loaded and not running, where others of the family run them": "all run the same",
+	"erlops-applications/More than one version in a family":                           "all have the same",
+	"erlops-exporter/Failed scrapes of nodes, by reason":                              "none fails",
+	"erlops-exporter/Series that limits left out":                                     "nothing is left out",
+	"erlops-exporter/Failed attempts to attach":                                       "none fails",
+	"erlops-exporter/Collectors that are left out or fail":                            "none is",
+	"erlops-exporter/Agents that shed, wait or drop":                                  "none does",
+	"erlops-exporter/Collectors that the exporter leaves out":                         "nothing is left out",
+	"erlops-exporter/Events from the nodes":                                           "no source of events is on",
+	"erlops-exporter/Collectors with nothing to read":                                 "depends on the host",
+	"erlops-processes/Missing":                                                        "all run",
+}
+
+// TestEveryQuery runs every query of every dashboard. None may fail, and every
+// panel has data or is in the list of those that may be empty.
+func TestEveryQuery(t *testing.T) {
+	s := newScene(t)
+	values := map[string]string{"node": s.nodes[0].Name, "family": "shop", "job": "erlang", "exporter": ".+"}
+	require.Eventually(t, func() bool {
+		n, err := s.series(t, `rate(erlang_vm_process_reductions_by_application_total[1m])`)
+		return err == nil && n > 0
+	}, 2*time.Minute, time.Second, "two scans of the processes")
+	for _, b := range load(t) {
+		if b.UID == "erlops-deployments" {
+			continue // TestDeployments, whose metrics are another program's
+		}
+		t.Run(b.UID, func(t *testing.T) {
+			b.each(func(p parsedPanel) {
+				where := b.UID + "/" + p.Title
+				_, allowed := empty[where]
+				require.Eventually(t, func() bool {
+					data := false
+					for _, q := range p.Targets {
+						n, err := s.series(t, substitute(t, b, q.Expr, values))
+						require.NoError(t, err, "%s: %s", where, q.Expr)
+						data = data || n > 0
+					}
+					return data || allowed
+				}, time.Minute, 500*time.Millisecond, "%s has no data", where)
+			})
+			for _, a := range b.Annotations.List {
+				_, err := s.series(t, substitute(t, b, a.Expr, values))
+				require.NoError(t, err, a.Name)
+			}
+		})
+	}
+	t.Run("RabbitMQ", s.rabbitMQ)
+	t.Run("documented", s.documented)
+}
+
+// rabbitMQ asks what RabbitMQ's dashboards ask, as far as it matters: each metric
+// by its labels, joined as they join.
+func (s *scene) rabbitMQ(t *testing.T) {
+	identity := `rabbitmq_identity_info{rabbitmq_cluster="shop",namespace="",rabbitmq_endpoint="aggregated",rabbitmq_node="` + s.nodes[0].Name + `"}`
+	var queries []string
+	for _, metric := range []string{
+		`erlang_vm_allocators{usage="blocks_size"}`, `erlang_vm_allocators{usage="carriers_size"}`, `erlang_vm_allocators{usage="blocks"}`,
+		`erlang_vm_allocators{usage="carriers",kind="mbcs"}`, `erlang_vm_allocators{alloc="eheap_alloc",kind="mbcs_pool"}`,
+		`rabbitmq_process_resident_memory_bytes`,
+		`erlang_vm_dist_node_state{peer!~"rabbitmqcli.*"}`, `erlang_vm_dist_node_queue_size_bytes`,
+		`rate(erlang_vm_dist_send_bytes[1m])`, `rate(erlang_vm_dist_recv_bytes[1m])`, `rate(erlang_vm_dist_send_cnt[1m])`, `rate(erlang_vm_dist_recv_cnt[1m])`,
+		`erlang_vm_dist_port_memory_bytes`, `erlang_vm_dist_port_queue_size_bytes`,
+		`erlang_vm_dist_proc_status{type="dist"}`, `erlang_vm_dist_proc_message_queue_len{type="dist"}`,
+		`erlang_vm_dist_proc_memory_bytes{type="dist"}`, `rate(erlang_vm_dist_proc_reductions{type="dist"}[1m])`,
+	} {
+		queries = append(queries, metric+` * on (instance, job) group_left (rabbitmq_cluster, rabbitmq_node) `+identity)
+	}
+	for _, metric := range []string{
+		"statistics_run_queues_length", "statistics_dirty_io_run_queue_length", "statistics_dirty_cpu_run_queue_length",
+		"statistics_context_switches", "statistics_reductions_total", "statistics_runtime_milliseconds",
+		"ets_limit", "ets_tables", "dets_tables", "process_limit", "process_count", "statistics_run_queues_length_total",
+		`memory_bytes_total{kind="processes"}`, `memory_system_bytes_total{usage="atom"}`, `memory_system_bytes_total{usage="binary"}`,
+		`memory_system_bytes_total{usage="code"}`, `memory_system_bytes_total{usage="ets"}`,
+		"statistics_bytes_output_total", "statistics_bytes_received_total",
+		"statistics_garbage_collection_number_of_gcs", "statistics_garbage_collection_bytes_reclaimed", "port_limit", "port_count",
+	} {
+		queries = append(queries, "erlang_vm_"+metric)
+	}
+	for _, q := range append(queries, "process_open_fds", "process_max_fds") {
+		n, err := s.series(t, q)
+		require.NoError(t, err, q)
+		require.NotZero(t, n, q)
+	}
+}
+
+// documented holds that the exporter's own page has what the document says of it,
+// so that a query that parses is not one for a metric that does not exist.
+func (s *scene) documented(t *testing.T) {
+	page := s.exporter.Get("/metrics").Body
+	text, err := os.ReadFile(ofNodes)
+	require.NoError(t, err)
+	_, own, found := strings.Cut(string(text), "## The exporter's own page")
+	require.True(t, found)
+	own, _, _ = strings.Cut(own, "\n## ")
+	promised := make(map[string]bool)
+	for _, m := range names.FindAllStringSubmatch(own, -1) {
+		promised[m[1]] = true
+	}
+	has := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (erl[a-z_]+) `).FindAllStringSubmatch(page, -1) {
+		has[m[1]] = true
+	}
+	var missing []string
+	for name := range has {
+		if !promised[name] {
+			missing = append(missing, name)
+		}
+	}
+	require.Empty(t, missing, "docs/metrics.md does not have them")
+	for _, b := range load(t) {
+		b.queries(t, func(where, expr string) {
+			for _, name := range metricsOf(t, where, expr) {
+				name = strings.TrimSuffix(name, "_bucket")
+				if promised[name] && !has[name] {
+					_, rare := rare[name]
+					require.True(t, rare, "%s asks for %s, which the exporter does not have", where, name)
+				}
+			}
+		})
+	}
+}
+
+// rare are metrics that the exporter has only once something happened.
+var rare = map[string]bool{
+	"erlang_exporter_alarm_active": true, "erlang_exporter_alarms_raised_total": true, "erlang_exporter_alarms_cleared_total": true,
+	"erlang_exporter_alertmanager_up": true, "erlang_exporter_alertmanager_alerts": true, "erlang_exporter_alertmanager_waiting": true,
+	"erlang_exporter_alertmanager_last_success_timestamp_seconds": true, "erlang_exporter_alertmanager_requests_total": true,
+	"erlang_exporter_alertmanager_alerts_total": true, "erlang_exporter_alertmanager_silences_total": true,
+	"erlang_exporter_alertmanager_request_duration_seconds": true,
+	"erlang_exporter_attach_failures_total":                 true, "erlang_exporter_scrape_errors_total": true, "erlang_exporter_series_dropped_total": true,
+	"erlang_exporter_discovery_skipped_targets": true, "erlang_exporter_http_requests_total": true, "erlang_exporter_http_request_duration_seconds": true,
+}
