@@ -81,6 +81,7 @@ var rooms = map[string][]string{
 	// dashboards asks for metrics under all names that the catalogue has.
 	"dashboards":          {"exporter/metrics"},
 	"dashboards/generate": {"dashboards"},
+	"alerts":              {},
 
 	"internal/alerting":     {},
 	"internal/arch":         {},
