@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -350,6 +351,57 @@ func indexOf(nodes []fleet.Node, state fleet.State) int {
 		}
 	}
 	return -1
+}
+
+// TestNoAnswer starts nodes that end at once, or never answer: the reason has
+// what the start command printed, which is not run again for that.
+func TestNoAnswer(t *testing.T) {
+	for want, prepare := range map[string]func(w *world){
+		"the node is not running": func(w *world) { w.host("h1").ends = true },
+		"it does not answer":      func(w *world) { w.boot = time.Hour },
+	} {
+		t.Run(want, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				e, _, stop := w.run(w.options(), 0)
+				defer stop()
+				s := w.prepare(e, threeHosts[:1]...)
+				prepare(w)
+				_, err := e.Deploy(t.Context(), fleet.DeployRequest{Family: s.family.ID, Amount: 1})
+				require.NoError(t, err)
+				failed := w.until(e, time.Hour, "it fails", all(1, fleet.StateError))[0]
+				require.Equal(t, fleet.StepAnswer, failed.Reason.Step)
+				require.Contains(t, failed.Reason.Message, want)
+				require.Equal(t, s.release.StartCommand, failed.Reason.Command)
+				require.Equal(t, s.release.StartCommand+" has run", failed.Reason.Output)
+				require.Equal(t, 1, w.nodes()[0].starts)
+			})
+		})
+	}
+}
+
+// TestResultComesLate loses the result of a command to the end of its time, and
+// gets it all the same.
+func TestResultComesLate(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		e, _, stop := w.run(w.options(), 0)
+		defer stop()
+		s := w.prepare(e, threeHosts[:1]...)
+		late := 0
+		w.failing(func(op, _ string) error {
+			if op == "start" && late == 0 {
+				late++
+				return context.DeadlineExceeded
+			}
+			return nil
+		})
+		_, err := e.Deploy(t.Context(), fleet.DeployRequest{Family: s.family.ID, Amount: 1})
+		require.NoError(t, err)
+		n := w.until(e, time.Minute, "it is UP", all(1, fleet.StateUp))[0]
+		require.Equal(t, 1, late)
+		entries, err := e.Journal(t.Context(), fleet.JournalFilter{Subject: n.ID})
+		require.NoError(t, err)
+		require.False(t, slices.ContainsFunc(entries, func(e fleet.Entry) bool { return e.Attempt > 1 }), "it was not tried again")
+	})
 }
 
 // TestContinueMakesNoMore repeats a deployment with one failed node: it is the

@@ -76,7 +76,7 @@ func (w *work) stillRuns(ctx context.Context) error {
 	_, err := w.onHost(ctx, func(h Host) (outcome, error) {
 		running, err := h.Running(ctx, w.installation())
 		if err == nil && !running {
-			err = fleet.Permanent(errors.New("the start command succeeded, and the node is not running: see its logs on the host"))
+			err = fleet.Permanent(fmt.Errorf("the node is not running: see its logs on the host, in ~/%[1]s or in ~/.erl-deploy/nodes/%[1]s/home", w.node.ID))
 		}
 		return outcome{}, err
 	})

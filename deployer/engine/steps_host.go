@@ -201,13 +201,52 @@ func configure(ctx context.Context, w *work) (outcome, error) {
 
 // command runs a command of the release exactly once for this task.
 func (w *work) command(ctx context.Context, h Host, line string, args ...string) (fleet.Output, error) {
-	return h.Run(ctx, w.installation(), fleet.Command{
-		Step: w.step.Name, Line: line, Args: args,
-		Token: w.task.ID + "-" + string(w.step.Name),
+	c := fleet.Command{
+		Step: w.step.Name, Line: line, Args: args, Token: w.runToken(w.step.Name),
 		// The host ends it a little before we give up waiting, so that its
 		// output is there to say why.
 		Timeout: w.e.opts.StepTimeouts[w.step.Name] * 9 / 10,
+	}
+	out, err := h.Run(ctx, w.installation(), c)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return out, err
+	}
+	// How it ended may only have come too late: it is not run again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	again, lookErr := h.Run(ctx, w.installation(), c)
+	var failed *fleet.CommandError
+	if lookErr == nil || errors.As(lookErr, &failed) {
+		return again, lookErr
+	}
+	return out, err
+}
+
+// runToken names the run of a step's command on the host.
+func (w *work) runToken(step fleet.StepName) string { return w.task.ID + "-" + string(step) }
+
+// lastLook is how long we wait for the result of a command whose time is over.
+const lastLook = 10 * time.Second
+
+// withStart adds to the failure of a node that does not answer what its start
+// command printed.
+func (w *work) withStart(ctx context.Context, failure error) error {
+	ran := func(s fleet.Step) bool { return s.Name == fleet.StepStart && s.Status == fleet.StepDone }
+	var failed *fleet.CommandError
+	if errors.As(failure, &failed) || !slices.ContainsFunc(w.task.Steps, ran) {
+		return failure
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastLook)
+	defer cancel()
+	_, _ = w.onHost(ctx, func(h Host) (outcome, error) {
+		// It has run: its token only brings back how.
+		out, err := h.Run(ctx, w.installation(), fleet.Command{Step: fleet.StepStart, Line: w.release.StartCommand, Token: w.runToken(fleet.StepStart)})
+		if err == nil {
+			failure = &fleet.CommandError{Command: w.release.StartCommand, Output: out.Text, Err: failure}
+		}
+		return outcome{}, err
 	})
+	return failure
 }
 
 // start runs the start command, unless the node answers.

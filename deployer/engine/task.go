@@ -259,6 +259,9 @@ func (e *Engine) end(ctx context.Context, w *work, out outcome, failure error) (
 		}
 		failure = w.late(failure)
 	}
+	if w.step.Name == fleet.StepAnswer {
+		failure = w.withStart(ctx, failure)
+	}
 	e.metrics.failures.WithLabelValues(string(w.step.Name)).Inc()
 	e.log.Error("a step failed", "kind", w.task.Kind, "subject", w.task.Subject, "step", w.step.Name, "err", failure)
 	return false, e.update(ctx, w, func(tx *store.Tx) error { return w.fail(tx, failure) })

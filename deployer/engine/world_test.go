@@ -49,6 +49,7 @@ type fakeHost struct {
 	archives map[string]bool
 	nodes    map[string]*fakeNode
 	tokens   map[string]error // results of runs by token
+	ends     bool             // what is started ends at once
 }
 
 // fakeNode is a node on a host.
@@ -295,11 +296,12 @@ func (s shell) Configure(ctx context.Context, i fleet.Installation) (warnings []
 func (s shell) Run(ctx context.Context, i fleet.Installation, c fleet.Command) (out fleet.Output, err error) {
 	err = s.do(ctx, string(c.Step), func(h *fakeHost) error {
 		if result, ok := h.tokens[c.Token]; ok && c.Token != "" {
-			out.Repeated = true
+			out = fleet.Output{Repeated: true, Text: c.Line + " has run"}
 			return result
 		}
 		err := h.command(i, c)
 		h.tokens[c.Token] = err
+		out.Text = c.Line + " has run"
 		return err
 	})
 	return out, err
@@ -313,7 +315,7 @@ func (h *fakeHost) command(i fleet.Installation, c fleet.Command) error {
 	switch c.Step {
 	case fleet.StepStart:
 		n.starts++
-		n.running, n.started = true, time.Now()
+		n.running, n.started = !h.ends, time.Now()
 	case fleet.StepStop:
 		n.stops++
 		n.running = false

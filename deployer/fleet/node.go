@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -103,7 +104,7 @@ func (r Reason) String() string {
 		fmt.Fprintf(&b, "%s: ", r.Step)
 	}
 	b.WriteString(r.Message)
-	if r.Command != "" {
+	if r.Command != "" && !strings.Contains(r.Message, strconv.Quote(r.Command)) {
 		fmt.Fprintf(&b, " (command %q, exit status %d)", r.Command, r.ExitStatus)
 	}
 	return b.String()

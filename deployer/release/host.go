@@ -68,7 +68,7 @@ func runScript(ctx context.Context, s Shell, name string, stdin []byte, args ...
 	if name == "running.sh" || name == "kill.sh" {
 		text += source("processes.sh")
 	}
-	argv := append([]string{"sh", "-c", text + source(name), "erl-deploy"}, args...)
+	argv := append([]string{"sh", "-c", text + source(name), "erl-deploy " + strings.TrimSuffix(name, ".sh")}, args...)
 	out, err := s.Exec(ctx, stdin, argv...)
 	if err != nil {
 		return "", err

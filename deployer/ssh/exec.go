@@ -32,7 +32,8 @@ type Command struct {
 	// Argv is the command and its arguments, each of which reaches it as it
 	// is. None may hold a zero byte.
 	Argv []string
-	// Name is what errors call it; empty for Argv itself.
+	// Name is what errors call it; empty for Argv itself, or for the name that
+	// is given to a shell behind what it is to run.
 	Name           string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer // nil drops what is written
@@ -41,6 +42,9 @@ type Command struct {
 func (c Command) name() string {
 	if c.Name != "" {
 		return c.Name
+	}
+	if len(c.Argv) > 3 && c.Argv[0] == "sh" && c.Argv[1] == "-c" {
+		return c.Argv[3]
 	}
 	return strings.Join(c.Argv, " ")
 }
