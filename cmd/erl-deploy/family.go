@@ -21,7 +21,7 @@ func (p *program) familyCommand() *cli.Command {
 			{Name: "show", Usage: "show a family", ArgsUsage: "FAMILY", Action: p.with(p.showFamily)},
 			{
 				Name: "remove", Aliases: []string{"rm"}, Usage: "remove a family", ArgsUsage: "FAMILY", Action: p.working(p.removeFamily),
-				Flags: []cli.Flag{yesFlag(), &cli.BoolFlag{Name: "with-nodes", Usage: "delete its nodes first"}},
+				Flags: append([]cli.Flag{yesFlag(), &cli.BoolFlag{Name: "with-nodes", Usage: "delete its nodes first"}}, waitFlags()...),
 			},
 		},
 	}
@@ -199,11 +199,19 @@ func (p *program) removeFamily(c *cli.Context, b *connection) error {
 	if err := p.confirm(c, what, f.Name); err != nil {
 		return err
 	}
+	w, err := p.newWatch(c, b)
+	if err != nil {
+		return err
+	}
 	if err := b.RemoveFamily(c.Context, f.ID, c.Bool("with-nodes")); err != nil {
 		return err
 	}
-	if b.settle != nil {
-		return b.settle(c.Context)
+	if c.Bool("no-wait") && !b.alone {
+		return nil
 	}
-	return nil
+	w.goal = fleet.ActionDelete
+	if _, err := w.wait(c.Context, nodes, c.Duration("timeout")); err != nil {
+		return err
+	}
+	return w.untilNoFamily(c.Context, f, c.Duration("timeout"))
 }

@@ -92,6 +92,28 @@ func (w *watch) wait(ctx context.Context, nodes []fleet.Node, timeout time.Durat
 	return w.left(), w.verdict()
 }
 
+// untilNoFamily waits until a family is gone whose nodes are: its providers have
+// to give back what it had there.
+func (w *watch) untilNoFamily(ctx context.Context, f fleet.Family, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	defer cancel()
+	for {
+		_, err := w.b.Family(ctx, f.ID)
+		switch {
+		case errors.Is(err, fleet.ErrNotFound):
+			return nil
+		case ctx.Err() != nil:
+			return w.gaveUp(ctx)
+		case err != nil && !errors.Is(err, fleet.ErrUnavailable):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(drawInterval):
+		}
+	}
+}
+
 var errTimeout = errors.New("it took longer than --timeout")
 
 func (w *watch) gaveUp(ctx context.Context) error {

@@ -3,15 +3,11 @@
 package bench_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -65,7 +61,7 @@ func TestDeploy(t *testing.T) {
 // goes to it, in both forms of its API, and from it to two hosts at a time.
 func TestUpload(t *testing.T) {
 	hosts := startHosts(t, 2, "3g")
-	archive := bigArchive(t)
+	archive := reltest.Big(t, "big", bigSize)
 	ours, verified, theirs := uploadTimes(t, hosts[0], archive)
 	speed := newTable(fmt.Sprintf("an upload of %d MB to a host, median of %d", bigSize>>20, uploads), "throughput", "time", "scp takes")
 	perSecond := func(d time.Duration) string { return count(bigSize/1e6/d.Seconds()) + " MB/s" }
@@ -129,35 +125,6 @@ func uploadTimes(t *testing.T, h *sshtest.Host, archive string) (ours, verified,
 		slices.Sort(times)
 	}
 	return put[uploads/2], verify[uploads/2], scp[uploads/2]
-}
-
-// bigArchive is a release with a file in it that does not compress.
-func bigArchive(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "big.tar.gz")
-	out, err := os.Create(path)
-	require.NoError(t, err)
-	defer out.Close()
-	zipped, err := gzip.NewWriterLevel(out, gzip.NoCompression)
-	require.NoError(t, err)
-	w := tar.NewWriter(zipped)
-	small, err := gzip.NewReader(bytes.NewReader(reltest.Archive(t, "big")))
-	require.NoError(t, err)
-	for r := tar.NewReader(small); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		require.NoError(t, err)
-		require.NoError(t, w.WriteHeader(h))
-		_, err = io.Copy(w, r)
-		require.NoError(t, err)
-	}
-	require.NoError(t, w.WriteHeader(&tar.Header{Name: "data/big", Typeflag: tar.TypeReg, Size: bigSize, Mode: 0o644}))
-	_, err = io.CopyN(w, rand.NewChaCha8([32]byte{}), bigSize)
-	require.NoError(t, err)
-	require.NoError(t, errors.Join(w.Close(), zipped.Close()))
-	return path
 }
 
 func startHosts(t *testing.T, amount int, size string) []*sshtest.Host {

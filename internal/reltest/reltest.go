@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,39 @@ func Archive(t testing.TB, variant string) []byte {
 		t.Fatal(err)
 	}
 	return archive
+}
+
+// Big writes the release, with so many bytes in it that do not compress, to a
+// file and returns its path.
+func Big(t testing.TB, variant string, size int64) string {
+	t.Helper()
+	archive := Archive(t, variant)
+	path := filepath.Join(t.TempDir(), variant+".tar.gz")
+	if err := writeBig(path, archive, size); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func writeBig(path string, archive []byte, size int64) error {
+	out, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	zipped, err := gzip.NewWriterLevel(out, gzip.NoCompression)
+	if err != nil {
+		return err
+	}
+	w := tar.NewWriter(zipped)
+	if err := copyEntries(w, archive); err != nil {
+		return err
+	}
+	if err := w.WriteHeader(&tar.Header{Name: "data/big", Typeflag: tar.TypeReg, Size: size, Mode: 0o644}); err != nil {
+		return err
+	}
+	_, err = io.CopyN(w, rand.NewChaCha8([32]byte{}), size)
+	return errors.Join(err, w.Close(), zipped.Close(), out.Close())
 }
 
 // pack builds what systools knows of.
