@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -251,7 +252,7 @@ func (p *program) collect(c *cli.Context, b *connection) error {
 	}
 	request := fleet.CollectRequest{MinAge: c.Duration("min-age")}
 	orphans, err := b.Collect(c.Context, request)
-	if err == nil && c.Bool("remove") && len(orphans) > 0 {
+	if needless := len(orphans) - unseen(orphans); err == nil && c.Bool("remove") && needless > 0 {
 		if !c.Bool("yes") {
 			w := clikit.NewTable(p.stderr, false)
 			orphanTable(w, orphans)
@@ -259,7 +260,7 @@ func (p *program) collect(c *cli.Context, b *connection) error {
 				return err
 			}
 		}
-		if err := p.confirm(c, fmt.Sprintf("%s that nobody needs will be removed", clikit.Count(len(orphans), "thing")), "remove"); err != nil {
+		if err := p.confirm(c, fmt.Sprintf("%s that nobody needs will be removed", clikit.Count(needless, "thing")), "remove"); err != nil {
 			return err
 		}
 		request.Remove = true
@@ -271,12 +272,24 @@ func (p *program) collect(c *cli.Context, b *connection) error {
 	if err := p.print(c, clikit.Listed(orphans), func(w io.Writer) { orphanTable(w, orphans) }); err != nil {
 		return err
 	}
-	for _, o := range orphans {
-		if o.Error != "" {
-			return errors.New("not everything could be removed")
-		}
+	left := func(o fleet.Orphan) bool { return o.Kind != fleet.KindProvider && o.Error != "" }
+	switch {
+	case slices.ContainsFunc(orphans, left):
+		return errors.New("not everything could be removed")
+	case unseen(orphans) > 0:
+		return &clikit.ExitError{Code: clikit.ExitUnreachable, Err: errors.New("not every provider could be looked at")}
 	}
 	return nil
+}
+
+// unseen counts the providers that could not be looked at.
+func unseen(orphans []fleet.Orphan) (n int) {
+	for _, o := range orphans {
+		if o.Kind == fleet.KindProvider {
+			n++
+		}
+	}
+	return n
 }
 
 func orphanTable(w io.Writer, orphans []fleet.Orphan) {

@@ -288,3 +288,18 @@ func TestArrange(t *testing.T) {
 		require.Equal(t, "erl-deploy "+want, strings.Join(got, " "), line)
 	}
 }
+
+// TestCollectAroundProviders tells what was found although one provider could
+// not be looked at, and says so in the end.
+func TestCollectAroundProviders(t *testing.T) {
+	t.Parallel()
+	f := fixture(t)
+	f.Orphans = append(f.Orphans, fleet.Orphan{ProviderID: "2", Provider: "Away", Kind: fleet.KindProvider, ID: "2", Error: "no route to host"})
+	p, stdout, stderr := newProgram(t, f, "remove\n")
+	p.interactive = true
+	require.Equal(t, clikit.ExitUnreachable, p.run(t.Context(), []string{"erl-deploy", "gc", "--remove"}))
+	require.Contains(t, stderr.String(), "1 thing that nobody needs")
+	require.Contains(t, stderr.String(), "not every provider could be looked at")
+	require.Regexp(t, `Local +files .* removed\n`, stdout.String())
+	require.Regexp(t, `Away +provider .* no route to host\n`, stdout.String())
+}

@@ -222,6 +222,16 @@ func TestForget(t *testing.T) {
 			require.Equal(t, remove, o[0].Removed)
 		}
 		require.Len(t, w.memory.Machines(), 1)
+
+		// One provider that cannot be looked at hides nothing of the others.
+		cloud, err := e.AddProvider(t.Context(), fleet.Provider{Name: "Paper", Kind: "openstack"})
+		require.NoError(t, err)
+		o, err = e.Collect(t.Context(), fleet.CollectRequest{})
+		require.NoError(t, err)
+		require.Len(t, o, 1)
+		require.Equal(t, fleet.KindProvider, o[0].Kind)
+		require.Equal(t, cloud.ID, o[0].ID)
+		require.NotEmpty(t, o[0].Error)
 	})
 }
 

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -28,15 +27,17 @@ func (e *Engine) Collect(ctx context.Context, r fleet.CollectRequest) ([]fleet.O
 		r.MinAge = e.opts.MinOrphanAge
 	}
 	var all []fleet.Orphan
-	var failures []error
 	for _, record := range records {
 		found, err := e.collectFrom(ctx, record, r)
 		all = append(all, found...)
-		failures = append(failures, err)
-	}
-	if err := errors.Join(failures...); err != nil {
-		// What was found is worth showing even when one cloud is away.
-		return all, fleet.Errorf(fleet.ErrUnavailable, "not every provider could be looked at: %w", err)
+		switch {
+		case ctx.Err() != nil:
+			return all, ctx.Err()
+		case err != nil: // what the others have is worth showing all the same
+			all = append(all, fleet.Orphan{
+				ProviderID: record.ID, Provider: record.Name, Kind: fleet.KindProvider, ID: record.ID, Error: err.Error(),
+			})
+		}
 	}
 	return all, nil
 }

@@ -45,7 +45,8 @@ type NodeFilter struct {
 type Orphan struct {
 	ProviderID string `json:"provider_id"`
 	Provider   string `json:"provider"`
-	// Kind as the provider calls it: machine, address, key, firewall, files.
+	// Kind as the provider calls it: machine, address, key, firewall, files; or
+	// KindProvider for one that could not be looked at, with the Error.
 	Kind      string    `json:"kind"`
 	ID        string    `json:"id"`
 	NodeID    string    `json:"node_id,omitempty"`

@@ -126,7 +126,7 @@ func (f *Fleet) Collect(_ context.Context, r fleet.CollectRequest) ([]fleet.Orph
 	out := slices.Clone(f.Orphans)
 	if r.Remove {
 		for i := range out {
-			out[i].Removed = true
+			out[i].Removed = out[i].Kind != fleet.KindProvider
 		}
 		f.Orphans = nil
 	}

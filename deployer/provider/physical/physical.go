@@ -98,10 +98,7 @@ func (p *Provider) Check(ctx context.Context) error {
 	if len(failed) == 0 {
 		return nil
 	}
-	first := *failed[0]
-	first.Err = joined(failed)
-	first.Message = fmt.Sprintf("%d of %d hosts cannot be used", len(failed), len(p.record.Servers))
-	return &first
+	return p.joined(failed)
 }
 
 // EnsureFamily does nothing: hosts that run already have their keys and their
@@ -154,7 +151,7 @@ func (p *Provider) find(ctx context.Context, op string, tag provider.Tag) ([]pro
 		return nil, err
 	}
 	if len(failed) == len(p.record.Servers) {
-		return nil, failed[0]
+		return nil, p.joined(failed)
 	}
 	for _, err := range failed {
 		p.environment.Logger.Warn("a host was passed over", "provider", p.record.Name, "error", err)
@@ -370,12 +367,21 @@ func parseReservations(out []byte) ([]reservation, error) {
 	return all, nil
 }
 
-func joined(failed []*provider.Error) error {
-	errs := make([]error, len(failed))
-	for i, e := range failed {
-		errs[i] = e.Err
+// joined tells what is wrong with hosts. The error passes when that may which is
+// wrong with one of them: that may be the one that matters.
+func (p *Provider) joined(failed []*provider.Error) error {
+	first := max(0, slices.IndexFunc(failed, func(e *provider.Error) bool { return provider.Retryable(e) }))
+	e := *failed[first]
+	if len(p.record.Servers) == 1 {
+		return &e
 	}
-	return errors.Join(errs...)
+	for i, f := range failed {
+		if i != first {
+			e.Err = fmt.Errorf("%w; %v", e.Err, f.Err) //nolint:errorlint // the others must not decide whether it passes
+		}
+	}
+	e.Message = fmt.Sprintf("%d of %d hosts cannot be used", len(failed), len(p.record.Servers))
+	return &e
 }
 
 func (p *Provider) errorf(op string, kind provider.ErrorKind, format string, args ...any) error {

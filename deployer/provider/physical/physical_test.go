@@ -82,6 +82,13 @@ func TestHostsThatDoNotAnswer(t *testing.T) {
 	require.ErrorContains(t, p.Check(t.Context()), "1 of 2 hosts cannot be used")
 	_, err = p.Create(t.Context(), request(b.Address, "erl"))
 	require.True(t, provider.Retryable(err), "%v", err)
+	wrong := a.Server()
+	wrong.HostKeys = b.Server().HostKeys
+	_, err = newProvider(t, environment(t, "erl"), wrong, b.Server()).Find(t.Context(), r.Tag)
+	require.ErrorContains(t, err, "2 of 2 hosts cannot be used")
+	require.ErrorContains(t, err, "host key not accepted")
+	require.True(t, provider.Retryable(err), "it is not the host with the wrong key that is waited for: %v", err)
+	require.NotErrorIs(t, err, fleet.ErrHostKey)
 	a.Down(t)
 	_, err = p.Find(t.Context(), r.Tag)
 	require.True(t, provider.Retryable(err), "%v", err)
