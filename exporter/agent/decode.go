@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/erlops/erlops/exporter/appmetrics"
 	"github.com/erlops/erlops/exporter/etf"
 	"github.com/erlops/erlops/exporter/snapshot"
 )
@@ -102,6 +103,8 @@ type decoder struct {
 	perfCounter float64
 	labels      map[tableKey][][]string
 	constants   map[tableKey][]snapshot.Value
+	brought     map[string]brought
+	rules       appmetrics.Rules
 }
 
 // tableKey is a collector and the number of one of its tables.
@@ -110,12 +113,14 @@ type tableKey struct {
 	table     int
 }
 
-func newDecoder(h hello) *decoder {
+func newDecoder(h hello, rules appmetrics.Rules) *decoder {
 	return &decoder{
 		schema:      h.schema,
 		perfCounter: h.perfCounter,
 		labels:      make(map[tableKey][][]string),
 		constants:   make(map[tableKey][]snapshot.Value),
+		brought:     make(map[string]brought),
+		rules:       rules,
 	}
 }
 
@@ -155,6 +160,16 @@ func (d *decoder) collector(name string, t etf.Term) (snapshot.Collector, error)
 	var err error
 	switch result[0] {
 	case etf.Atom("ok"):
+		if s, known := d.schema.collector(name); known && len(s.tables) == 0 {
+			var b brought
+			b, err := d.dynamic(name, result[1])
+			if err != nil {
+				// What applications call their metrics costs no session.
+				c.Err = err.Error()
+			}
+			c.Families, c.Dropped, c.Failed = b.families, b.dropped, b.failed
+			return c, nil
+		}
 		c.Tables, err = d.tables(name, result[1])
 	case etf.Atom("missing"):
 		c.Missing = words(result[1])

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/erlops/erlops/exporter/appmetrics"
 	"github.com/erlops/erlops/exporter/etf"
 	"github.com/erlops/erlops/exporter/snapshot"
 )
@@ -32,7 +33,7 @@ func testDecoder(t testing.TB) *decoder {
 	t.Helper()
 	s, err := parseSchema(testSchema)
 	require.NoError(t, err)
-	return newDecoder(hello{schema: s, perfCounter: 1000})
+	return newDecoder(hello{schema: s, perfCounter: 1000}, appmetrics.Rules{})
 }
 
 func encode(t testing.TB, term etf.Term) []byte {

@@ -160,6 +160,12 @@ func (s *Session) sweep(exit etf.Term) {
 	if s.msaccOurs {
 		_, _ = s.conn.Call(ctx, "erlang", "system_flag", etf.Atom("microstate_accounting"), false)
 	}
+	for _, c := range s.settings.Custom {
+		if c.Beam != nil {
+			_, _ = s.conn.Call(ctx, "code", "delete", etf.Atom(c.Module))
+			_, _ = s.conn.Call(ctx, "code", "purge", etf.Atom(c.Module))
+		}
+	}
 	if s.info.Agent == AgentInjected {
 		remove(ctx, s.conn)
 	}

@@ -96,7 +96,7 @@ func newSession(conn *dist.Conn, pid etf.Pid, down etf.Ref, h hello, t Target, o
 		renew:        o.Renew,
 		msaccOurs:    h.msaccOurs,
 		log:          o.Logger.With("node", conn.Node()),
-		decoder:      newDecoder(h),
+		decoder:      newDecoder(h, t.Settings.Apps.Rules),
 		streams:      newStreams(t.Sources),
 		stopRenewing: make(chan struct{}),
 		asking:       make(chan struct{}, 1),

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/erlops/erlops/exporter/appmetrics"
 	"github.com/erlops/erlops/exporter/etf"
 	"github.com/erlops/erlops/exporter/snapshot"
 )
@@ -61,6 +62,47 @@ type Settings struct {
 	// DefaultVIP.
 	VIP   []string
 	Scans Scans
+	// Apps is for metrics of applications.
+	Apps Apps
+	// Custom are collectors of the configuration.
+	Custom []Custom
+	// Monitor is what counts as long or large.
+	Monitor Monitor
+}
+
+// Apps say which metrics of applications are read, and what they are. Zero is
+// the default.
+type Apps struct {
+	// Max is how many series are taken from one library, or from one collector of
+	// the configuration; 5,000.
+	Max int
+	// Timeout is how long the node may take for one metric of a library; 500 ms.
+	Timeout time.Duration
+	// Include and Exclude are patterns of printed names that match somewhere; the
+	// node matches them, as its module re understands them. Without Include all
+	// are included.
+	Include, Exclude string
+	Rules            appmetrics.Rules
+}
+
+// Monitor says from where on the runtime system tells of something. Zero is the
+// default.
+type Monitor struct {
+	// LongGC and LongSchedule are times without a pause; 500 ms.
+	LongGC, LongSchedule time.Duration
+	// LargeHeap is in words; 8,388,608, which are 64 MiB.
+	LargeHeap int64
+	// LongMessageQueue is a number of messages; 10,000. Since OTP 27.
+	LongMessageQueue int64
+}
+
+func (m Monitor) term() etf.Term {
+	return etf.Map{
+		{Key: etf.Atom("long_gc"), Value: cmp.Or(m.LongGC, 500*time.Millisecond).Milliseconds()},
+		{Key: etf.Atom("long_schedule"), Value: cmp.Or(m.LongSchedule, 500*time.Millisecond).Milliseconds()},
+		{Key: etf.Atom("large_heap"), Value: cmp.Or(m.LargeHeap, 8<<20)},
+		{Key: etf.Atom("long_message_queue"), Value: cmp.Or(m.LongMessageQueue, 10_000)},
+	}
 }
 
 // Scans say when the processes of a node are gone through, and its carriers.
@@ -131,6 +173,21 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
+const (
+	defaultAppMax = 5_000
+	// maxText is the longest page in text that is taken from a node.
+	maxText = 8 << 20
+)
+
+// sources are those that belong to collectors, and tell no events.
+func (s Settings) sources() etf.Map {
+	m := etf.Map{{Key: etf.Atom(metricsSource), Value: etf.List{}}}
+	if s.on(snapshot.VMEvents) {
+		m = append(m, etf.Pair{Key: etf.Atom("sysmon"), Value: s.Monitor.term()})
+	}
+	return m
+}
+
 // maxDeadline keeps a waiting agent from leaving too late.
 const maxDeadline = 3 * time.Second
 
@@ -179,6 +236,12 @@ func (t Target) term() etf.Term {
 		{Key: etf.Atom("max_processes"), Value: int64(cmp.Or(s.Scans.MaxProcesses, DefaultMaxProcesses))},
 		{Key: etf.Atom("scan_every"), Value: cmp.Or(s.Scans.Interval, DefaultScanInterval).Milliseconds()},
 		{Key: etf.Atom("credit"), Value: int64(eventWindow)},
-		{Key: etf.Atom("sources"), Value: sourceTerms(t.Sources)},
+		{Key: etf.Atom("app_max"), Value: int64(cmp.Or(s.Apps.Max, defaultAppMax))},
+		{Key: etf.Atom("app_timeout"), Value: cmp.Or(s.Apps.Timeout, 500*time.Millisecond).Milliseconds()},
+		{Key: etf.Atom("include"), Value: []byte(s.Apps.Include)},
+		{Key: etf.Atom("exclude"), Value: []byte(s.Apps.Exclude)},
+		{Key: etf.Atom("max_text"), Value: int64(maxText)},
+		{Key: etf.Atom("custom"), Value: customTerms(s.Custom, cmp.Or(s.Apps.Max, defaultAppMax))},
+		{Key: etf.Atom("sources"), Value: slices.Concat(sourceTerms(t.Sources), s.sources())},
 	}
 }

@@ -173,7 +173,7 @@ func Catalogue() []Family {
 		osProcessFamilies(), mnesiaFamilies(), agentFamilies(), agentSourceFamilies(), scanFamilies(),
 		schedulerFamilies(), vipFamilies(), codeFamilies(), portFamilies(), osMonFamilies(),
 		distributionFamilies(), msaccFamilies(), allocatorFamilies(), etsFamilies(),
-		topFamilies(), mnesiaTableFamilies(), carrierFamilies(), pageFamilies(),
+		topFamilies(), vmEventFamilies(), mnesiaTableFamilies(), carrierFamilies(), pageFamilies(),
 	)
 }
 

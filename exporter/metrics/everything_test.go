@@ -39,6 +39,7 @@ func everything() *snapshot.Snapshot {
 	}
 	// A collector that is missing has no tables; the page does not mind.
 	s.Collectors[0].Missing = "said on the page"
+	s.Collectors[0].Failed = 1
 	return s
 }
 

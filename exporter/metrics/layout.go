@@ -86,15 +86,19 @@ func textHead(name string, f *Family) string {
 // openMetricsHead differs from textHead in that a counter is declared without
 // the suffix _total, and is none when it has no such suffix.
 func openMetricsHead(name string, f *Family) string {
-	kind := string(f.Type)
+	return openMetricsText(name, f.HelpText(), f.Type)
+}
+
+func openMetricsText(name, help string, t Type) string {
+	kind := string(t)
 	base, total := strings.CutSuffix(name, "_total")
 	switch {
-	case f.Type == Counter && total:
+	case t == Counter && total:
 		name = base
-	case f.Type != Gauge:
+	case t == Counter || t == Untyped:
 		kind = "unknown"
 	}
-	return head(name, valueEscaper.Replace(f.HelpText()), kind)
+	return head(name, valueEscaper.Replace(help), kind)
 }
 
 func head(name, help, kind string) string {

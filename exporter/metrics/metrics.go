@@ -80,6 +80,9 @@ type Limits struct {
 	// Series is the most series of a node, 20,000 by default. The exporter's
 	// own few series about the node are not counted.
 	Series int
+	// Source is the most series of one library, or of one collector of the
+	// configuration, 5,000 by default.
+	Source int
 	// Rows is the most rows of one table, 2,000 by default.
 	Rows int
 	// LabelBytes is the longest label value, 1,024 bytes by default: the
@@ -194,12 +197,13 @@ func (h *Handler) Apply(s Settings) error {
 	if err != nil {
 		return err
 	}
-	if s.Timeout < 0 || s.Limits.Series < 0 || s.Limits.Rows < 0 || s.Limits.LabelBytes < 0 {
+	if s.Timeout < 0 || s.Limits.Series < 0 || s.Limits.Source < 0 || s.Limits.Rows < 0 || s.Limits.LabelBytes < 0 {
 		return fmt.Errorf("exporter/metrics: timeout and limits must not be negative: %v, %+v", s.Timeout, s.Limits)
 	}
 	s.Names = names
 	s.Timeout = cmp.Or(s.Timeout, 10*time.Second)
 	s.Limits.Series = cmp.Or(s.Limits.Series, 20_000)
+	s.Limits.Source = cmp.Or(s.Limits.Source, 5_000)
 	s.Limits.Rows = cmp.Or(s.Limits.Rows, 2_000)
 	s.Limits.LabelBytes = cmp.Or(s.Limits.LabelBytes, 1_024)
 	h.settings.Store(&s)

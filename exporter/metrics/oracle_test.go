@@ -150,6 +150,9 @@ func (o *oracle) about(r reading) {
 		o.exporter(successName, flag(c.Err == ""), "collector", c.Name)
 		o.exporter(shedName, flag(c.Shed), "collector", c.Name)
 		o.exporter(droppedName, float64(o.dropped[c.Name]), "collector", c.Name)
+		if c.Failed > 0 || len(c.Families) > 0 {
+			o.exporter(failedName, float64(c.Failed), "collector", c.Name)
+		}
 		if c.Missing != "" {
 			o.exporter(missingName, 1, "collector", c.Name, "reason", o.value(c.Missing))
 		}

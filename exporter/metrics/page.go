@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -25,6 +26,8 @@ type page struct {
 	openMetrics bool
 	// parts are the lines of layout.series.
 	parts [][]byte
+	// brought are the families that nodes brought along, by name.
+	brought map[string]*brought
 	// whole, labels and positions are buffers.
 	whole, labels []byte
 	positions     []int
@@ -47,6 +50,7 @@ func (p *page) release() {
 		size += cap(part)
 		p.parts[i] = part[:0]
 	}
+	p.brought = nil
 	if size <= keptBytes {
 		p.pages.Put(p)
 	}
@@ -60,7 +64,7 @@ func (p *page) families() int {
 			n++
 		}
 	}
-	return n
+	return n + len(p.brought)
 }
 
 // bytes returns the whole page, valid until the page is released.
@@ -69,11 +73,20 @@ func (p *page) bytes() []byte {
 	for i, part := range p.parts {
 		size += len(p.head(i)) + len(part)
 	}
+	for _, b := range p.brought {
+		size += 2*len(b.name) + len(b.help) + len(b.lines) + 64
+	}
 	p.whole = slices.Grow(p.whole[:0], size)
 	for i, part := range p.parts {
 		if len(part) > 0 {
 			p.whole = append(p.whole, p.head(i)...)
 			p.whole = append(p.whole, part...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.brought)) {
+		if b := p.brought[name]; len(b.lines) > 0 {
+			p.whole = append(p.whole, b.head(p.openMetrics)...)
+			p.whole = append(p.whole, b.lines...)
 		}
 	}
 	if p.openMetrics {
@@ -153,6 +166,11 @@ func (n *nodePage) reading(r reading) {
 		row := &n.rows[i]
 		if t, ok := tables[row.Table]; ok {
 			n.write(row, &t)
+		}
+	}
+	for _, c := range r.collectors {
+		if c.Err == "" {
+			n.brings(c)
 		}
 	}
 	n.about(r)
@@ -252,6 +270,9 @@ func (n *nodePage) outcome(c snapshot.Collector) {
 	n.exporter(successName, flag(c.Err == ""), c.Name)
 	n.exporter(shedName, flag(c.Shed), c.Name)
 	n.exporter(droppedName, float64(n.dropped[c.Name]), c.Name)
+	if c.Failed > 0 || len(c.Families) > 0 {
+		n.exporter(failedName, float64(c.Failed), c.Name)
+	}
 	if c.Missing != "" {
 		n.exporter(missingName, 1, c.Name, n.value(c.Missing))
 	}

@@ -12,6 +12,7 @@ const (
 	shedName          = "erlang_exporter_scrape_shed"
 	ageName           = "erlang_exporter_scrape_age_seconds"
 	droppedName       = "erlang_exporter_scrape_series_dropped"
+	failedName        = "erlang_exporter_scrape_metrics_failed"
 	snapshotAgeName   = "erlang_exporter_snapshot_age_seconds"
 	roundTripName     = "erlang_exporter_snapshot_round_trip_seconds"
 	snapshotBytesName = "erlang_exporter_snapshot_bytes"
@@ -101,6 +102,10 @@ func pageFamilies() []Family {
 		},
 		{
 			Name: droppedName, Help: "Series and table rows of a collector that a limit kept off this page", Call: "exporter", Labels: collector,
+		},
+		{
+			Name: failedName, Help: "Metrics of applications that a collector could not read: they raised, hung or were no numbers", Call: "agent",
+			Labels: collector,
 		},
 		{
 			Name: roundTripName, Help: "Time from asking the agent for the snapshot to having it", Call: "exporter",

@@ -76,11 +76,17 @@ func (h *Handler) known(s *snapshot.Snapshot) []snapshot.Collector {
 	known := make([]snapshot.Collector, 0, len(s.Collectors))
 	for _, c := range s.Collectors {
 		same := func(k snapshot.Collector) bool { return k.Name == c.Name }
-		if slices.Contains(h.collectors, c.Name) && !slices.ContainsFunc(known, same) {
+		if h.knows(c.Name) && !slices.ContainsFunc(known, same) {
 			known = append(known, c)
 		}
 	}
 	return known
+}
+
+// knows tells whether there is a collector of that name, or may be one of the
+// configuration.
+func (h *Handler) knows(collector string) bool {
+	return slices.Contains(h.collectors, collector) || strings.HasPrefix(collector, snapshot.CustomPrefix)
 }
 
 func logSnapshot(ctx context.Context, log *slog.Logger, s *snapshot.Snapshot) {
@@ -122,7 +128,7 @@ func scrapeTimeout(r *http.Request, limit time.Duration) (time.Duration, error) 
 func (h *Handler) selected(query url.Values) ([]string, error) {
 	asked := query["collect[]"]
 	for _, name := range asked {
-		if !slices.Contains(h.collectors, name) {
+		if !h.knows(name) {
 			return nil, fmt.Errorf("there is no collector %.40q; collect[] takes %s", name, strings.Join(h.collectors, ", "))
 		}
 	}
@@ -138,7 +144,8 @@ func collectorsOf(catalogue []Family) []string {
 			names = append(names, f.Collector)
 		}
 	}
-	return names
+	// What these bring along is in no catalogue.
+	return append(names, snapshot.Folsom, snapshot.Exometer, snapshot.Prometheus, snapshot.Telemetry)
 }
 
 // refuse answers a request that asks for what cannot be.

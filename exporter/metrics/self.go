@@ -22,6 +22,7 @@ const (
 	reasonTimeout   = "timeout"
 	reasonSnapshot  = "snapshot_failed"
 	reasonCollector = "collector_failed"
+	reasonMetric    = "metric_failed"
 )
 
 // dropKey tells dropped series apart.
@@ -102,6 +103,9 @@ func (s *self) count(r reading, dropped map[string]int) {
 	for _, c := range r.collectors {
 		if c.Err != "" {
 			s.errors[errorKey{r.node.Name, c.Name, reasonCollector}]++
+		}
+		if c.Failed > 0 {
+			s.errors[errorKey{r.node.Name, c.Name, reasonMetric}] += float64(c.Failed)
 		}
 	}
 	for source, n := range dropped {

@@ -30,7 +30,15 @@ const (
 	OSMon        = "os_mon"
 	Processes    = "processes"
 	Carriers     = "carriers"
+	VMEvents     = "vm_events"
+	Folsom       = "folsom"
+	Exometer     = "exometer"
+	Prometheus   = "prometheus"
+	Telemetry    = "telemetry"
 )
+
+// CustomPrefix begins the names of collectors that the configuration describes.
+const CustomPrefix = "custom:"
 
 // AgentSource is the table of the collector Agent with a row for each source of
 // events.
@@ -45,6 +53,7 @@ func OnDemand() []string { return []string{Carriers} }
 func ShedOrder() []string {
 	return []string{
 		Allocators, MSAcc, Mnesia, Distribution, ETS, Ports, Code, OSMon, VIP, Schedulers, OSProcess, Processes, Carriers,
+		Folsom, Exometer, Prometheus, Telemetry,
 	}
 }
 
@@ -94,7 +103,33 @@ type Collector struct {
 	// more than its budget; Err says so in words.
 	Shed   bool
 	Tables []Table
+	// Families are the metrics of a collector that has no tables: those that
+	// applications of the node keep themselves.
+	Families []Family
+	// Dropped is how many of them a limit kept on the node, Failed how many could
+	// not be read.
+	Dropped, Failed int
 }
+
+// Family is a metric family that a node brought along.
+type Family struct {
+	// Name is a valid name of a metric.
+	Name string
+	// Type is counter, gauge, summary, histogram or untyped.
+	Type    string
+	Help    string
+	Samples []Sample
+}
+
+// Sample is one series of a Family, whose name has Suffix at its end.
+type Sample struct {
+	Suffix string
+	Labels []Label
+	Value  float64
+}
+
+// Label is a label of a Sample. Its name is valid, its value any string.
+type Label struct{ Name, Value string }
 
 // Table is a matrix: every row has the same labels and the same columns.
 type Table struct {

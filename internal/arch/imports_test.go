@@ -38,7 +38,8 @@ var rooms = map[string][]string{
 		"exporter/store", "exporter/web",
 	},
 	"exporter/alarm":      {"exporter/snapshot"},
-	"exporter/agent":      {"exporter/dist", "exporter/etf", "exporter/snapshot"},
+	"exporter/agent":      {"exporter/appmetrics", "exporter/dist", "exporter/etf", "exporter/snapshot"},
+	"exporter/appmetrics": {"exporter/snapshot"},
 	"exporter/api":        {"exporter/api/client"},
 	"exporter/api/client": {},
 	// config names the collectors that can be switched, and checks the rules of

@@ -43,6 +43,7 @@ var titles = []struct{ collector, title string }{
 	{"os_mon", "The host, by os_mon"},
 	{"processes", "Processes, by scans"},
 	{"carriers", "Carriers, by scans"},
+	{"vm_events", "Events of the VM"},
 	{"agent", "The agent on the node"},
 	{"", "The scrape itself"},
 }

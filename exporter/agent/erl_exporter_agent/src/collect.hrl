@@ -63,6 +63,12 @@ schema() ->
         {os_mon, os_mon_schema()},
         {processes, scan_schema()},
         {carriers, carriers_schema()},
+        {vm_events, vm_events_schema()},
+        %% These have no tables: what they tell is not known before.
+        {folsom, []},
+        {exometer, []},
+        {prometheus, []},
+        {telemetry, []},
         {agent, [
             {agent, [], [
                 reductions, memory_bytes, message_queue_len, dropped, shedding, sent_bytes,
@@ -187,12 +193,20 @@ jobs(vip) -> [vip];
 jobs(os_mon) -> [os_mon];
 jobs(processes) -> [scan_processes];
 jobs(carriers) -> [scan_carriers];
-jobs(_) -> [].
+jobs(folsom) -> [folsom];
+jobs(exometer) -> [exometer];
+jobs(prometheus) -> [prometheus];
+jobs(telemetry) -> [telemetry];
+jobs(Collector) -> [Collector || is_custom(Collector)].
+
+%% Collectors of the owner's configuration have a name of their own after this.
+is_custom(Collector) ->
+    lists:prefix("custom:", atom_to_list(Collector)).
 
 %% How a job is done: now, at each reading; kept, its answer being good for so
-%% long (ms); or as a scan, for which no reading waits and which is done so often
-%% at most (ms). What is kept or scanned is good for a thousand times its cost,
-%% too.
+%% long (ms); app, the same with code that is not ours; or as a scan or custom,
+%% for which no reading waits. What is not done at each reading is good for many
+%% times its cost, too.
 way(mseg) -> {kept, ?KEEP_MS};
 way(net_ticktime) -> {kept, ?KEEP_MS};
 way(modules) -> {kept, ?KEEP_MS};
@@ -203,7 +217,16 @@ way(dets) -> {kept, ?KEEP_MS};
 way(os_mon) -> {kept, ?KEEP_MS};
 way(scan_processes) -> scan;
 way(scan_carriers) -> scan;
-way(_) -> now.
+way(folsom) -> app;
+way(exometer) -> app;
+way(prometheus) -> app;
+way(telemetry) -> app;
+way(Job) when
+    Job =:= memory; Job =:= io_and_gc; Job =:= scheduler_times; Job =:= allocators; Job =:= msacc;
+    Job =:= distribution; Job =:= mnesia; Job =:= mnesia_transactions; Job =:= process; Job =:= vip
+->
+    now;
+way(_) -> custom.
 
 %% The first heap of a job's helper, in words: large enough to be the only one.
 heap(allocators) -> 46422;
@@ -257,7 +280,17 @@ run(os_mon, _, _) ->
 run(scan_processes, Settings, Memo) ->
     scan_processes(Settings, Memo);
 run(scan_carriers, _, _) ->
-    scan_carriers().
+    scan_carriers();
+run(folsom, Settings, Memo) ->
+    folsom(Settings, Memo);
+run(exometer, Settings, Memo) ->
+    exometer(Settings, Memo);
+run(prometheus, Settings, Memo) ->
+    prometheus(Settings, Memo);
+run(telemetry, Settings, Memo) ->
+    telemetry(Settings, Memo);
+run(Collector, #{custom := Custom}, Memo) ->
+    custom(maps:get(Collector, Custom), Memo).
 
 %% Puts together what was at hand and what the jobs answered: {ok, Tables},
 %% {missing, Why} or {error, Reason}. A table is {row, Values}, {const, Values}
@@ -300,6 +333,12 @@ tables(processes, 0, [{error, _} = Failed]) ->
     Failed;
 tables(processes, Skipped, [Scan]) ->
     {ok, scan_tables(Skipped, Scan)};
+tables(vm_events, {on, State, _}, []) ->
+    {ok, vm_events(State)};
+tables(vm_events, {missing, Why}, []) ->
+    {missing, Why};
+tables(vm_events, _, []) ->
+    {error, the_source_has_failed};
 tables(carriers, _, [{ok, no_instrument}]) ->
     {missing, runtime_tools_is_not_there};
 tables(agent, {Values, Accounts}, []) ->
@@ -319,6 +358,17 @@ tables(mnesia, _, [{ok, {Before, After, Tables, Rows}}, Transactions]) ->
             _ -> [[], []]
         end,
     {ok, [{row, list_to_tuple(Before ++ Counted ++ After)}, {rows, Tables, Rows}]};
+tables(Collector, _, [{ok, not_running}]) ->
+    {missing, maps:get(Collector, #{
+        folsom => folsom_does_not_run,
+        exometer => exometer_does_not_run,
+        prometheus => 'prometheus.erl_does_not_run',
+        telemetry => telemetry_metrics_prometheus_core_does_not_run
+    })};
+tables(_, _, [{ok, {custom_failed, Reason}}]) ->
+    {error, Reason};
+tables(_, _, [{ok, Told}]) when is_tuple(Told) ->
+    {ok, {dynamic, Told}};
 tables(_, _, [{ok, Tables} | _]) ->
     {ok, Tables};
 tables(_, _, [Failed | _]) ->

@@ -16,10 +16,10 @@
 %%% are a million of them.
 -module(erl_exporter_agent).
 
-%% start/1 is called through rex. init/4, loop/1 and leave/2 are exported to be
+%% start/1 is called through rex. The others are exported to be
 %% called with the module's name: a process that wakes up goes on in the
 %% version that is loaded then, and so never lingers in old code.
--export([start/1, init/4, loop/1, leave/2]).
+-export([start/1, init/4, loop/1, leave/2, ear/2]).
 
 %% The callbacks of gen_event, for the handler that the source sasl adds to
 %% alarm_handler.
@@ -38,9 +38,14 @@
 %% What is kept, and a scan, is done again after so many times what it cost at
 %% the soonest. A scan that takes longer than the second is ended (ms).
 -define(PAUSE_FACTOR, 1000).
+-define(APP_PAUSE_FACTOR, 200).
 -define(MAX_SCAN_MS, 120000).
 
-%% The most memory that a scan may take (words).
+%% What took longer than this is not waited for the next time (us).
+-define(SLOW_US, 100000).
+
+%% The most memory that a scan or what reads metrics of applications may take
+%% (words).
 -define(SCAN_HEAP, 8000000).
 
 %% Failures are told in full only if they are small (bytes when encoded).
@@ -59,7 +64,10 @@
 %%                    a source may be on their way), wall_time (whether to
 %%                    count the schedulers' time), top (how many are told by
 %%                    rank), vip (names of processes), max_processes (up to
-%%                    which they are scanned), scan_every (ms), and the limits:
+%%                    which they are scanned), scan_every (ms), app_max and
+%%                    app_timeout (series, and ms for one value), include and
+%%                    exclude (patterns of names), max_text (bytes), custom (a
+%%                    map of descriptions, see custom.hrl), and the limits:
 %%                    max_reductions and max_bytes (a minute), max_memory
 %%                    (bytes)
 %% lease, renewed     the lease in ms, and when it was renewed (monotonic ms)
@@ -73,12 +81,14 @@
 %% memos              what jobs left for their next run: #{Job => Term}
 %% kept               what jobs answered that are not done at each reading:
 %%                    #{Job => {At, {Took, Result}, Cost}} (ms, us, us)
+%% wanted             when a reading was asked for last, and of what (ms)
 %% told               labels and constants that the owner knows:
 %%                    #{{Collector, N} => Term}
 %% late               helpers that missed their deadline:
 %%                    #{MonitorRef => {Job, Pid, Since}}
 %% helper_reductions  of all helpers so far, and
-%% scan_reductions    of scans, which have limits of their own
+%% scan_reductions    of scans and metrics of applications, which have limits of
+%%                    their own
 %% helper_memory      bytes, of the helpers of the last reading
 %% sent               bytes of all readings so far
 %% window             when the present window of the limits began, and then:
@@ -141,6 +151,7 @@ new(Owner, Lease, #{msacc := MSAcc} = Settings) ->
         dropped => 0,
         memos => #{},
         kept => #{},
+        wanted => {now_ms(), []},
         told => #{},
         late => #{},
         helper_reductions => 0,
@@ -162,8 +173,11 @@ capped(Key, Limit) when Key =:= max_reductions; Key =:= max_memory; Key =:= max_
 capped(_, Setting) ->
     Setting.
 
-hello(#{msacc_ours := Ours}) ->
-    {?PROTOCOL, schema(), node_info(), Ours}.
+hello(#{msacc_ours := Ours, settings := Settings}) ->
+    {?PROTOCOL, schema() ++ custom_schema(Settings), node_info(), Ours}.
+
+custom_schema(#{custom := Custom}) ->
+    [{Collector, []} || Collector <- lists:sort(maps:keys(Custom))].
 
 %% Answers the flag's old value. The flag is global and outlives its setter.
 switch_msacc(Flag) ->
@@ -178,7 +192,7 @@ loop(#{protocol := ?PROTOCOL, owner := Owner, owner_ref := OwnerRef} = S) ->
         {Owner, snapshot, Seq, Collectors} ->
             next(snapshot(Seq, Collectors, S));
         {Owner, renew} ->
-            next(tick_sources(S#{renewed := now_ms()}));
+            next(start_behind(tick_sources(S#{renewed := now_ms()})));
         {Owner, credit, Source, Events} ->
             next(add_credit(Source, Events, S));
         {Owner, request, Ref, Source, Request} ->
@@ -290,7 +304,8 @@ remove_module() ->
 clear_up(Reason, #{protocol := ?PROTOCOL, owner := Owner, late := Late} = S) ->
     lists:foreach(fun({_, Pid, _}) -> exit(Pid, kill) end, maps:values(Late)),
     stop_sources(S),
-    post(Owner, {?MODULE, leaving, small(Reason)});
+    post(Owner, {?MODULE, leaving, small(Reason)}),
+    remove_beams(S);
 clear_up(_, _) ->
     ok.
 
@@ -311,7 +326,7 @@ snapshot(Seq, Collectors, S0) ->
             %% What was not sent has not been told.
             _ -> drop(S1#{told := #{}})
         end,
-    S3 = start_scans(Collectors, check_limits(S2)),
+    S3 = start_behind((check_limits(S2))#{wanted := {now_ms(), Collectors}}),
     process_flag(priority, normal),
     S3.
 
@@ -331,6 +346,8 @@ at_hand(agent, #{dropped := Dropped, shed_count := Count, sent := Sent} = S) ->
     {message_queue_len, Queue} = process_info(self(), message_queue_len),
     {memory, Memory} = process_info(self(), memory),
     {{reductions(S), Memory, Queue, Dropped, flag(Count > 0), Sent, Scans}, maps:get(accounts, S)};
+at_hand(vm_events, #{sources := Sources}) ->
+    maps:get(sysmon, Sources, {missing, switched_off});
 at_hand(processes, #{settings := Settings}) ->
     flag(too_many_processes(Settings));
 at_hand(Collector, _) ->
@@ -358,30 +375,51 @@ busy(#{late := Late}) ->
 at_once(Job, Busy, #{kept := Kept, settings := Settings}) ->
     case {Kept, Busy} of
         {#{Job := {At, Timed, Cost}}, _} ->
-            case way(Job) =:= scan orelse maps:is_key(Job, Busy) orelse is_good(Job, At, Cost, Settings) of
+            case
+                is_behind(Job, Kept) orelse maps:is_key(Job, Busy) orelse
+                    is_good(Job, At, Cost, Settings)
+            of
                 true -> Timed;
                 false -> start
             end;
-        {_, #{Job := Since}} when Job =/= scan_processes, Job =/= scan_carriers ->
-            {0, {error, {stuck, now_ms() - Since}}};
         _ ->
-            case way(Job) of
-                scan -> {0, {missing, the_first_scan_is_not_done_yet}};
+            case {is_behind(Job, Kept), Busy} of
+                {true, _} -> {0, {missing, not_read_for_the_first_time_yet}};
+                {false, #{Job := Since}} -> {0, {error, {stuck, now_ms() - Since}}};
                 _ -> start
             end
     end.
 
-is_good(Job, At, Cost, Settings) ->
-    For =
-        case way(Job) of
-            {kept, Ms} -> Ms;
-            scan -> maps:get(scan_every, Settings)
-        end,
-    now_ms() - At < max(For, Cost * ?PAUSE_FACTOR div 1000).
+%% Whether a job is done behind the back of readings.
+is_behind(Job, Kept) ->
+    case {way(Job), Kept} of
+        {scan, _} -> true;
+        {custom, _} -> true;
+        {now, _} -> false;
+        {_, #{Job := {_, _, Cost}}} -> Cost > ?SLOW_US;
+        _ -> false
+    end.
 
-%% Starts the scans that are due, after the reading has been sent. What a scan
-%% costs counts for its own next time and not for the limits of readings.
-start_scans(Collectors, #{shed_count := Count, kept := Kept, settings := Settings} = S) ->
+is_good(Job, At, Cost, Settings) ->
+    {For, Factor} =
+        case way(Job) of
+            {kept, Ms} -> {Ms, ?PAUSE_FACTOR};
+            app -> {?KEEP_MS, ?APP_PAUSE_FACTOR};
+            scan -> {maps:get(scan_every, Settings), ?PAUSE_FACTOR};
+            custom -> {maps:get(interval, maps:get(Job, maps:get(custom, Settings))), ?APP_PAUSE_FACTOR}
+        end,
+    now_ms() - At < max(For, Cost * Factor div 1000).
+
+%% Starts what is done behind the back of readings and is due, of what has been
+%% asked for lately. What a scan costs counts for its own next time and not for
+%% the limits of readings.
+start_behind(#{wanted := {At, Collectors}} = S) ->
+    case now_ms() - At < ?WINDOW_MS of
+        true -> start_behind(Collectors, S);
+        false -> S
+    end.
+
+start_behind(Collectors, #{shed_count := Count, kept := Kept, settings := Settings} = S) ->
     Busy = busy(S),
     lists:foldl(
         fun(Job, #{late := Late} = Acc) ->
@@ -396,7 +434,7 @@ start_scans(Collectors, #{shed_count := Count, kept := Kept, settings := Setting
             end
         end,
         S,
-        [Job || C <- Collectors -- shed(Count), Job <- jobs(C), way(Job) =:= scan]
+        [Job || C <- Collectors -- shed(Count), Job <- jobs(C), is_behind(Job, Kept)]
     ).
 
 end_scan(Job, #{late := Late} = S) ->
@@ -422,16 +460,18 @@ start_helper(Job, #{settings := Settings, memos := Memos}, Pending) ->
             Timed = timed(fun() -> run(Job, Settings, Memo) end),
             {reductions, Reductions} = process_info(self(), reductions),
             {memory, Memory} = process_info(self(), memory),
-            exit({?MODULE, Timed, Reductions, Memory})
+            exit({?MODULE, Timed, Reductions + defined(get(workers), 0), Memory})
         end,
         [monitor | helper_options(Job, way(Job))]
     ),
     Pending#{Ref => {Job, Pid, now_ms()}}.
 
-helper_options(_, scan) ->
-    [{priority, low}, {max_heap_size, #{size => ?SCAN_HEAP, kill => true, error_logger => false}}];
-helper_options(Job, _) ->
-    [{priority, high}, {min_heap_size, heap(Job)}].
+helper_options(_, scan) -> [{priority, low}, max_heap()];
+helper_options(_, Way) when Way =:= app; Way =:= custom -> [max_heap()];
+helper_options(Job, _) -> [{priority, high}, {min_heap_size, heap(Job)}].
+
+max_heap() ->
+    {max_heap_size, #{size => ?SCAN_HEAP, kill => true, error_logger => false}}.
 
 gather(Pending, _, Answers, S) when map_size(Pending) =:= 0 ->
     {Answers, S};
@@ -467,7 +507,9 @@ helped(Job, {?MODULE, {Took, Result}, Reductions, Memory}, #{memos := Memos} = S
 helped(Job, Exit, S) ->
     keep(Job, {0, {error, small(Exit)}}, 0, S).
 
-charge(scan, Reductions, _, #{scan_reductions := All} = S) ->
+charge(Way, Reductions, _, #{scan_reductions := All} = S) when
+    Way =:= scan; Way =:= app; Way =:= custom
+->
     S#{scan_reductions := All + Reductions};
 charge(_, Reductions, Memory, #{helper_reductions := AllReductions, helper_memory := AllMemory} = S) ->
     S#{helper_reductions := AllReductions + Reductions, helper_memory := AllMemory + Memory}.
@@ -508,13 +550,20 @@ outcome(Collector, AtHand, Answers, Passed, #{kept := Kept}) ->
             Ages = [now_ms() - At || J <- jobs(Collector), {At, _, _} <- [maps:get(J, Kept, none)]],
             {
                 aged(lists:sum([Took | [T || {T, _} <- Helped]]), lists:max([0 | Ages])),
-                tables(Collector, Value, [R || {_, R} <- Helped])
+                stamped(tables(Collector, Value, [R || {_, R} <- Helped]), Collector, Kept)
             };
         #{Collector := Failed} ->
             Failed;
         _ ->
             {0, {error, {shed, Passed}}}
     end.
+
+%% What has no tables is told once; its time tells whether it is the same.
+stamped({ok, {dynamic, Told}}, Collector, Kept) ->
+    {At, _, _} = maps:get(Collector, Kept),
+    {ok, {dynamic, At, Told}};
+stamped(Result, _, _) ->
+    Result.
 
 aged(Took, 0) -> Took;
 aged(Took, Age) -> {Took, Age}.
@@ -524,7 +573,12 @@ aged(Took, Age) -> {Took, Age}.
 %%% ----------------------------------------------------------------------
 
 %% Labels and constants go over the wire when they are new or have changed; []
-%% stands for what was told before.
+%% stands for what was told before, and so does same.
+untold({Collector, {Took, {ok, {dynamic, At, Value}}}}, Told) ->
+    case Told of
+        #{Collector := At} -> {{Took, {ok, same}}, Told};
+        _ -> {{Took, {ok, Value}}, Told#{Collector => At}}
+    end;
 untold({Collector, {Took, {ok, Tables}}}, Told0) ->
     Numbered = lists:zip(lists:seq(1, length(Tables)), Tables),
     {Sent, Told} = lists:mapfoldl(
@@ -571,7 +625,7 @@ label_text(L) ->
 shed_order() ->
     [
         allocators, msacc, mnesia, distribution, ets, ports, code, os_mon, vip, schedulers,
-        process, processes, carriers
+        process, processes, carriers, folsom, exometer, prometheus, telemetry
     ].
 
 shed(Count) ->
@@ -641,6 +695,9 @@ reductions(#{helper_reductions := Helpers}) ->
 -include("schedulers.hrl").
 -include("ets.hrl").
 -include("scan.hrl").
+-include("apps.hrl").
+-include("custom.hrl").
+-include("sysmon.hrl").
 
 %%% ----------------------------------------------------------------------
 %%% Sources of events

@@ -352,14 +352,18 @@ carriers_schema() ->
         {allocations, [origin, type], [bytes]}
     ].
 
-%% Only where instrument is there: it is a part of runtime_tools.
+%% Only where instrument is there: it is a part of runtime_tools. It goes again if
+%% it was not loaded.
 scan_carriers() ->
+    Was = code:is_loaded(instrument),
     case code:ensure_loaded(instrument) of
         {module, _} ->
             Start = now_us(),
             Carriers = instrument:carriers(),
             Allocations = instrument:allocations(),
-            {scanned, now_us() - Start, none, [carrier_rows(Carriers), allocation_rows(Allocations)]};
+            Cost = now_us() - Start,
+            _ = Was =:= false andalso code:delete(instrument) andalso code:soft_purge(instrument),
+            {scanned, Cost, none, [carrier_rows(Carriers), allocation_rows(Allocations)]};
         {error, _} ->
             {scanned, 0, none, no_instrument}
     end.

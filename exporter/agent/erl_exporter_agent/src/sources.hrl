@@ -256,24 +256,32 @@ await_stops(Helpers, Deadline) ->
 source_start(echo, Config) -> {ok, [], Config};
 source_start(sasl, _) -> started(sasl_start());
 source_start(elarm, _) -> started(elarm_start());
+source_start(sysmon, Config) -> sysmon_start(Config);
+source_start(metrics, _) -> {ok, [], none};
 source_start(_, _) -> {missing, unknown_source}.
 
 started({Actions, State}) -> {ok, Actions, State}.
 
 source_configure(echo, Config, _) -> {[{event, {configured, Config}}], Config};
+source_configure(sysmon, Config, State) -> {[], State#{config := Config}};
 source_configure(_, _, State) -> {[], State}.
 
 source_tick(echo, Config) -> {[], Config};
 source_tick(sasl, State) -> sasl_tick(State);
-source_tick(elarm, State) -> elarm_tick(State).
+source_tick(elarm, State) -> elarm_tick(State);
+source_tick(sysmon, State) -> sysmon_tick(State);
+source_tick(metrics, State) -> {[], State}.
 
 source_message(sasl, Message, State) -> sasl_message(Message, State);
 source_message(elarm, Message, State) -> elarm_message(Message, State);
+source_message(sysmon, Message, State) -> sysmon_message(Message, State);
 source_message(_, _, _) -> ignored.
 
 source_answer(echo, Ref, Answer, Config) -> {[{event, Answer}, {reply, Ref, Answer}], Config};
 source_answer(sasl, Tag, Answer, State) -> sasl_answer(Tag, Answer, State);
-source_answer(elarm, Tag, Answer, State) -> elarm_answer(Tag, Answer, State).
+source_answer(elarm, Tag, Answer, State) -> elarm_answer(Tag, Answer, State);
+source_answer(sysmon, Tag, Answer, State) -> sysmon_answer(Tag, Answer, State);
+source_answer(metrics, Ref, Answer, State) -> {[{reply, Ref, Answer}], State}.
 
 %% Through a helper, the long way.
 source_request(echo, Ref, {wait, Ms, Term}, Config) ->
@@ -287,8 +295,15 @@ source_request(echo, Ref, Term, Config) ->
 source_request(sasl, Ref, list, #{known := Known} = State) ->
     {[{reply, Ref, {all, sasl_entries(Known)}}], State};
 source_request(elarm, Ref, Request, State) ->
-    elarm_request(Ref, Request, State).
+    elarm_request(Ref, Request, State);
+%% Answers questions about metrics of applications that no reading asks.
+source_request(metrics, Ref, {bins, Library, Name}, State) ->
+    {[{ask, Ref, fun() -> bins(Library, Name) end, 5000}], State};
+source_request(_, Ref, _, State) ->
+    {[{reply, Ref, {error, unknown_request}}], State}.
 
 source_stop(echo, _) -> ok;
 source_stop(sasl, State) -> sasl_stop(State);
-source_stop(elarm, State) -> elarm_stop(State).
+source_stop(elarm, State) -> elarm_stop(State);
+source_stop(sysmon, State) -> sysmon_stop(State);
+source_stop(metrics, _) -> ok.

@@ -1,0 +1,283 @@
+%%% Part of erl_exporter_agent: the source sysmon, which counts what the VM, the
+%%% distribution and Mnesia tell as it happens. It tells the owner nothing by
+%%% itself: its counts are the collector vm_events.
+%%%
+%%% From OTP 28 on it has a session of tracing of its own. Before that a node has
+%%% one system monitor: it is taken only while nobody has it, which is looked up
+%%% every few seconds, and given back.
+
+%% After so many messages from one tick to the next, the monitor is put away for
+%% a while (ms).
+-define(MONITOR_MESSAGES, 3000).
+-define(MONITOR_REST_MS, 60000).
+
+%% How many peers are counted one by one.
+-define(MAX_PEERS, 200).
+
+vm_events_schema() ->
+    [
+        {vm_events, [], [
+            monitored, busy_port, busy_dist_port, long_gc, long_schedule, large_heap,
+            long_message_queue, long_gc_seconds, mnesia_overload
+        ]},
+        {dist_events, [peer, event], [events]}
+    ].
+
+monitor_events() ->
+    [busy_port, busy_dist_port, long_gc, long_schedule, large_heap, long_message_queue].
+
+%% Config is a map: long_gc and long_schedule (ms), large_heap (words),
+%% long_message_queue (messages). The state besides it: counts of events,
+%% gc_ms, counts of {Peer, up | down}, mode (starting, taken, none, legacy,
+%% rest, or {session, Session}), messages since the last tick, resting (until when), ear (a process
+%% that listens to Mnesia, with the monitor of it), and loaded (whether the module
+%% trace was loaded for us).
+sysmon_start(Config) ->
+    %% Sets a flag of this process and asks nobody.
+    ok = net_kernel:monitor_nodes(true, [{node_type, all}, nodedown_reason]),
+    S = #{
+        config => Config,
+        counts => maps:from_list([{E, 0} || E <- monitor_events()]),
+        gc_ms => 0,
+        peers => #{},
+        overloads => 0,
+        mode => starting,
+        messages => 0,
+        resting => 0,
+        ear => none,
+        loaded => false
+    },
+    {ok, [{ask, trace, fun has_sessions/0, 5000}], S}.
+
+%% {HasThem, LoadedForUs}
+has_sessions() ->
+    case list_to_integer(erlang:system_info(otp_release)) >= 28 of
+        true ->
+            Was = code:is_loaded(trace),
+            {module, trace} = code:ensure_loaded(trace),
+            {erlang:function_exported(trace, system, 3), Was =:= false};
+        false ->
+            {false, false}
+    end.
+
+sysmon_answer(trace, {ok, {true, Loaded}}, S) ->
+    {[], open_session(S#{loaded := Loaded})};
+sysmon_answer(trace, _, S) ->
+    {[], take_monitor(S#{mode := none})};
+sysmon_answer(mnesia, {ok, Pid}, S) when is_pid(Pid) ->
+    {[], S#{ear := {Pid, erlang:monitor(process, Pid)}}};
+sysmon_answer(mnesia, _, S) ->
+    {[], S#{ear := none}}.
+
+sysmon_tick(#{mode := Mode} = S0) ->
+    S = S0#{messages := 0},
+    Next =
+        case Mode of
+            legacy -> check_monitor(S);
+            taken -> take_monitor(S);
+            none -> take_monitor(S);
+            rest -> end_rest(S);
+            _ -> S
+        end,
+    listen_to_mnesia(Next).
+
+sysmon_message({monitor, _, Event, Info}, #{counts := Counts} = S) ->
+    case Counts of
+        #{Event := N} -> {[], flooded(count_gc(Event, Info, S#{counts := Counts#{Event := N + 1}}))};
+        _ -> {[], S}
+    end;
+sysmon_message({nodeup, Node, _}, S) ->
+    {[], count_peer(Node, nodeup, S)};
+sysmon_message({nodedown, Node, _}, S) ->
+    {[], count_peer(Node, nodedown, S)};
+sysmon_message({?MODULE, mnesia_overload}, #{overloads := N} = S) ->
+    {[], S#{overloads := N + 1}};
+sysmon_message({'DOWN', Ref, process, Pid, _}, #{ear := {Pid, Ref}} = S) ->
+    {[], S#{ear := none}};
+sysmon_message(_, _) ->
+    ignored.
+
+count_gc(long_gc, Info, #{gc_ms := Ms} = S) -> S#{gc_ms := Ms + defined(proplist(timeout, Info), 0)};
+count_gc(_, _, S) -> S.
+
+count_peer(Node, Event, #{peers := Peers} = S) ->
+    Key =
+        case is_map_key({Node, Event}, Peers) orelse map_size(Peers) < 2 * ?MAX_PEERS of
+            true -> {Node, Event};
+            false -> {other, Event}
+        end,
+    S#{peers := Peers#{Key => maps:get(Key, Peers, 0) + 1}}.
+
+%%% ----------------------------------------------------------------------
+%%% The system monitor
+%%% ----------------------------------------------------------------------
+
+open_session(#{config := Config} = S) ->
+    Session = trace:session_create(?MODULE, self(), []),
+    lists:foreach(
+        fun({Event, Argument}) -> trace:system(Session, Event, Argument) end,
+        [{busy_port, true}, {busy_dist_port, true} | monitor_thresholds(Config)]
+    ),
+    S#{mode := {session, Session}}.
+
+monitor_thresholds(Config) ->
+    Length = maps:get(long_message_queue, Config),
+    [{E, maps:get(E, Config)} || E <- [long_gc, long_schedule, large_heap]] ++
+        [{long_message_queue, {Length div 2, Length}}].
+
+take_monitor(#{config := Config} = S) ->
+    case erlang:system_monitor() of
+        undefined ->
+            Options = [busy_port, busy_dist_port | monitor_thresholds(Config)],
+            try
+                erlang:system_monitor(self(), Options)
+            catch
+                %% Before OTP 27.
+                error:badarg ->
+                    erlang:system_monitor(self(), lists:keydelete(long_message_queue, 1, Options))
+            end,
+            S#{mode := legacy};
+        _ ->
+            S#{mode := taken}
+    end.
+
+%% Somebody may have taken it from us, which is their right.
+check_monitor(S) ->
+    case erlang:system_monitor() of
+        {Pid, _} when Pid =:= self() -> S;
+        undefined -> take_monitor(S);
+        _ -> S#{mode := taken}
+    end.
+
+%% A node that floods the agent is worse off with the counts than without.
+flooded(#{messages := N} = S) when N < ?MONITOR_MESSAGES ->
+    S#{messages := N + 1};
+flooded(S) ->
+    give_back(S),
+    S#{mode := rest, resting := now_ms() + ?MONITOR_REST_MS, messages := 0}.
+
+end_rest(#{resting := Until} = S) ->
+    case now_ms() > Until of
+        false ->
+            S;
+        true ->
+            case erlang:function_exported(trace, system, 3) of
+                true -> open_session(S);
+                false -> take_monitor(S#{mode := none})
+            end
+    end.
+
+give_back(#{mode := {session, Session}}) ->
+    trace:session_destroy(Session);
+give_back(#{mode := legacy}) ->
+    Own = whereis(?MODULE),
+    case erlang:system_monitor() of
+        {Own, _} -> erlang:system_monitor(undefined);
+        _ -> ok
+    end;
+give_back(_) ->
+    ok.
+
+%%% ----------------------------------------------------------------------
+%%% Mnesia
+%%% ----------------------------------------------------------------------
+
+%% Mnesia links to its subscribers, so another process subscribes.
+listen_to_mnesia(#{ear := none} = S) ->
+    case erlang:function_exported(mnesia, system_info, 1) andalso mnesia:system_info(is_running) =:= yes of
+        true ->
+            Agent = self(),
+            {[{ask, mnesia, fun() -> start_ear(Agent) end, 5000}], S#{ear := starting}};
+        false ->
+            {[], S}
+    end;
+listen_to_mnesia(S) ->
+    {[], S}.
+
+start_ear(Agent) ->
+    Ref = make_ref(),
+    Self = self(),
+    Pid = spawn(fun() ->
+        process_flag(trap_exit, true),
+        Monitor = erlang:monitor(process, Agent),
+        {ok, _} = mnesia:subscribe(system),
+        Self ! {Ref, ok},
+        erlang:hibernate(?MODULE, ear, [Agent, Monitor])
+    end),
+    Down = erlang:monitor(process, Pid),
+    receive
+        {Ref, ok} -> Pid;
+        {'DOWN', Down, process, Pid, _} -> failed
+    end.
+
+ear(Agent, Monitor) ->
+    receive
+        {mnesia_system_event, {mnesia_overload, _}} ->
+            Agent ! {?MODULE, mnesia_overload},
+            erlang:hibernate(?MODULE, ear, [Agent, Monitor]);
+        {mnesia_system_event, _} ->
+            erlang:hibernate(?MODULE, ear, [Agent, Monitor]);
+        {'EXIT', _, _} ->
+            ok;
+        {'DOWN', Monitor, process, _, _} ->
+            mnesia:unsubscribe(system);
+        {?MODULE, stop} ->
+            mnesia:unsubscribe(system)
+    end.
+
+%%% ----------------------------------------------------------------------
+%%% What is told, and the end
+%%% ----------------------------------------------------------------------
+
+vm_events(#{counts := Counts, gc_ms := Ms, mode := Mode, peers := Peers, overloads := Overloads, ear := Ear}) ->
+    Monitored = Mode =:= legacy orelse (is_tuple(Mode) andalso element(1, Mode) =:= session),
+    %% Before OTP 27 nothing tells of long queues.
+    Long =
+        case Counts of
+            #{long_message_queue := 0} when Mode =:= legacy -> has_long_queues();
+            #{long_message_queue := N} -> N
+        end,
+    Told = [maps:get(E, Counts) || E <- monitor_events(), E =/= long_message_queue] ++ [Long, Ms / 1000],
+    Overload =
+        case Ear of
+            {_, _} -> Overloads;
+            _ when Overloads > 0 -> Overloads;
+            _ -> []
+        end,
+    Values =
+        case Monitored orelse lists:sum([N || N <- maps:values(Counts)]) > 0 of
+            true -> Told;
+            %% Another one has the monitor: we do not know.
+            false -> [[] || _ <- Told]
+        end,
+    [
+        {row, list_to_tuple([flag(Monitored) | Values] ++ [Overload])},
+        table_of([{Key, {N}} || {Key, N} <- lists:sort(maps:to_list(Peers))])
+    ].
+
+has_long_queues() ->
+    case erlang:system_monitor() of
+        {_, Options} when is_list(Options) ->
+            case lists:keymember(long_message_queue, 1, Options) of
+                true -> 0;
+                false -> []
+            end;
+        _ ->
+            []
+    end.
+
+sysmon_stop(#{ear := Ear, loaded := Loaded} = S) ->
+    give_back(S),
+    case Ear of
+        {Pid, _} ->
+            Ref = erlang:monitor(process, Pid),
+            Pid ! {?MODULE, stop},
+            receive
+                {'DOWN', Ref, process, Pid, _} -> ok
+            after 1000 -> exit(Pid, kill)
+            end;
+        _ ->
+            ok
+    end,
+    _ = Loaded andalso code:delete(trace) andalso code:soft_purge(trace),
+    ok.
