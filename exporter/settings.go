@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
 
-	"github.com/erlops/erlops/exporter/agent"
 	"github.com/erlops/erlops/exporter/api"
 	"github.com/erlops/erlops/exporter/config"
 	"github.com/erlops/erlops/exporter/discovery"
@@ -95,14 +94,16 @@ func groups(c *config.Config) map[string]node.Group {
 		node.DefaultGroup: {
 			Cookie: revealed(c.NodeCookie), EPMD: c.EPMD,
 			FamilyBy: string(c.Family.By), Applications: c.Family.Applications,
-			Settings: agentSettings(c.Metrics.Allocators, c.Metrics.MSAcc, c.Metrics.Collectors, c.Agent),
+			Settings: agentSettings(c, "", c.Metrics.Allocators, c.Metrics.MSAcc, c.Metrics.Collectors, c.Agent),
+			Families: familySwitches(c),
 		},
 	}
 	for _, g := range c.Groups() {
 		all[g.Name] = node.Group{
 			Name: g.Name, Cookie: revealed(g.Cookie), EPMD: g.EPMD, TLS: g.TLS,
 			Family: g.Family, FamilyBy: string(g.FamilyBy), Applications: g.Applications,
-			Settings: agentSettings(g.Allocators, g.MSAcc, g.Collectors, g.Agent),
+			Settings: agentSettings(c, g.Name, g.Allocators, g.MSAcc, g.Collectors, g.Agent),
+			Families: familySwitches(c),
 		}
 	}
 	return all
@@ -113,19 +114,6 @@ func revealed(cookie func(node, ref string) (config.Secret, error)) func(node, r
 	return func(node, ref string) (string, error) {
 		secret, err := cookie(node, ref)
 		return string(secret), err
-	}
-}
-
-func agentSettings(a config.Allocators, m config.MSAcc, collectors map[string]bool, limits config.Agent) agent.Settings {
-	return agent.Settings{
-		AllocatorsPerInstance: a == config.AllocatorsPerInstance,
-		MSAcc:                 string(m),
-		Injection:             string(limits.Injection),
-		Collectors:            collectors,
-		Limits: agent.Limits{
-			Reductions: limits.Reductions, Bytes: int64(limits.Bytes), Memory: int64(limits.Memory),
-			Deadline: duration(limits.Deadline),
-		},
 	}
 }
 
@@ -146,7 +134,7 @@ func pageSettings(c *config.Config, externalURL string) (metrics.Settings, error
 	s := metrics.Settings{
 		Names: metrics.Names(c.Metrics.Names), RabbitMQIdentity: c.Compat.RabbitMQIdentity,
 		Timeout:        duration(c.Timeouts.Scrape),
-		Limits:         metrics.Limits{Series: c.Limits.Series, Rows: c.Limits.Rows, LabelBytes: c.Limits.LabelBytes},
+		Limits:         metrics.Limits{Series: c.Limits.Series, Source: c.Limits.Source, Rows: c.Limits.Rows, LabelBytes: c.Limits.LabelBytes},
 		ExternalLabels: c.ExternalLabels,
 	}
 	var err error

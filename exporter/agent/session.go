@@ -202,7 +202,7 @@ func (s *Session) collectors(r snapshot.Request) (asked []string, refused []snap
 	wanted := r.Collectors
 	if len(wanted) == 0 {
 		for _, c := range s.schema {
-			if s.enabled(c.name) {
+			if s.enabled(c.name, r.Switches) {
 				wanted = append(wanted, c.name)
 			}
 		}
@@ -213,7 +213,7 @@ func (s *Session) collectors(r snapshot.Request) (asked []string, refused []snap
 		case slices.Contains(wanted[:i], name):
 		case !known:
 			refused = append(refused, snapshot.Collector{Name: name, Err: fmt.Sprintf("there is no collector %q", name)})
-		case !s.enabled(name):
+		case !s.enabled(name, r.Switches):
 			refused = append(refused, snapshot.Collector{Name: name, Missing: "switched off for this node"})
 		case slices.Contains(r.Without, name):
 			refused = append(refused, snapshot.Collector{Name: name, Err: r.Reason, Shed: true})
@@ -224,7 +224,10 @@ func (s *Session) collectors(r snapshot.Request) (asked []string, refused []snap
 	return asked, refused
 }
 
-func (s *Session) enabled(collector string) bool {
+func (s *Session) enabled(collector string, switches map[string]bool) bool {
+	if on, said := switches[collector]; said && (collector != snapshot.MSAcc || !on) {
+		return on
+	}
 	return s.settings.on(collector) && (collector != snapshot.MSAcc || s.settings.msacc() != MSAccOff)
 }
 

@@ -45,6 +45,8 @@ type Config struct {
 	Alarms         Alarms            `yaml:"alarms"`
 	Alertmanager   Alertmanager      `yaml:"alertmanager"`
 	Targets        []Target          `yaml:"targets,omitempty"`
+	// Collectors are the user's own.
+	Collectors []Collector `yaml:"collectors,omitempty"`
 
 	// DefaultCookie is Cookie or what CookieFile holds: the cookie of nodes
 	// that nothing else gives one.
@@ -57,16 +59,6 @@ type Family struct {
 	// Applications are main applications: a node that runs one, and whose boot
 	// script says nothing, belongs to the family of that name.
 	Applications []string `yaml:"applications,omitempty"`
-}
-
-// Metrics says what is read of nodes and under which names it is shown.
-type Metrics struct {
-	Names      Names      `yaml:"names"`
-	Allocators Allocators `yaml:"allocators"`
-	MSAcc      MSAcc      `yaml:"msacc"`
-	// Collectors switches single collectors off, or on again; those that are
-	// not named are on.
-	Collectors map[string]bool `yaml:"collectors,omitempty"`
 }
 
 // Compat is for dashboards of others.
@@ -102,7 +94,10 @@ type Timeouts struct {
 // Limits bound what nodes may cost the exporter.
 type Limits struct {
 	// Series, Rows (of one table) and LabelBytes bound the metrics of one node.
-	Series     int `yaml:"series"`
+	Series int `yaml:"series"`
+	// Source bounds the series of one library of a node, or of one collector of
+	// the user's own.
+	Source     int `yaml:"source"`
 	Rows       int `yaml:"rows"`
 	LabelBytes int `yaml:"label_bytes"`
 	// Frame is the longest message that is taken from a node.
@@ -214,14 +209,14 @@ func Default() Config {
 	return Config{
 		Name:    "erl_exporter@" + host,
 		Family:  Family{By: FamilyByRelease},
-		Metrics: Metrics{Names: NamesBoth, Allocators: AllocatorsSummed, MSAcc: MSAccAuto},
+		Metrics: defaultMetrics(),
 		Timeouts: Timeouts{
 			Dial: duration(5 * time.Second), Call: duration(10 * time.Second), Write: duration(10 * time.Second),
 			Scrape:   duration(10 * time.Second),
 			RetryMin: duration(2 * time.Second), RetryMax: duration(30 * time.Second),
 			Lease: duration(15 * time.Second), Renew: duration(3 * time.Second),
 		},
-		Limits: Limits{Series: 20_000, Rows: 2_000, LabelBytes: 1_024, Frame: 16 << 20, Mailbox: 4_096},
+		Limits: Limits{Series: 20_000, Source: 5_000, Rows: 2_000, LabelBytes: 1_024, Frame: 16 << 20, Mailbox: 4_096},
 		Agent: Agent{
 			Injection: InjectionAuto, Reductions: 3_000_000, Bytes: 16 << 20, Memory: 32 << 20,
 			Deadline: duration(time.Second),

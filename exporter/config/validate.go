@@ -75,7 +75,8 @@ func (v *validator) check(c *Config) {
 	}
 	v.labels("external_labels", slices.Sorted(maps.Keys(c.ExternalLabels)))
 	v.texts("family.applications", c.Family.Applications)
-	v.collectors("metrics.collectors", c.Metrics.Collectors)
+	v.metrics(&c.Metrics)
+	v.ownCollectors(c)
 	v.timeouts(c.Timeouts)
 	v.limits(c.Limits)
 	v.agent("agent", c.Agent)
@@ -216,6 +217,7 @@ func (v *validator) limits(l Limits) {
 		value, atLeast int64
 	}{
 		{"series", int64(l.Series), 1},
+		{"source", int64(l.Source), 1},
 		{"rows", int64(l.Rows), 1},
 		{"label_bytes", int64(l.LabelBytes), 1},
 		// A whole page of a large node must fit, and a length is 32 bits wide.

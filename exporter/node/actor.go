@@ -244,6 +244,7 @@ func (a *actor) detach(s Session) {
 func (a *actor) snapshot(ctx context.Context, req snapshot.Request) (*snapshot.Snapshot, error) {
 	a.mu.Lock()
 	r, c := a.reader, a.condition
+	req.Switches = a.spec.switches[a.family]
 	a.mu.Unlock()
 	if r != nil {
 		return r.read(ctx, req)

@@ -36,6 +36,8 @@ type Group struct {
 	// Applications are main applications, to find families by.
 	Applications []string
 	Settings     agent.Settings
+	// Families switches collectors for the nodes of a family, by its name.
+	Families map[string]map[string]bool
 	// Connected has the nodes that those of the group are connected to attached
 	// too; nil: not.
 	Connected *Connected
@@ -62,6 +64,8 @@ type spec struct {
 	connected *Connected
 	// found says how a connected node became known; nil for others.
 	found *ConnectedNode
+	// switches are Group.Families.
+	switches map[string]map[string]bool
 }
 
 // sameSession tells whether a session for s is also one for t: the rest of a
@@ -124,6 +128,7 @@ func (s spec) in(g *Group, ref string) spec {
 		s.cookie = func(node string) (string, error) { return g.Cookie(node, ref) }
 		s.target.Cookie, s.blocked = s.cookie(s.target.Node)
 		s.connected = g.Connected
+		s.switches = g.Families
 		s.family = familyRules{given: g.Family, by: g.FamilyBy, applications: g.Applications}
 	case s.group == DefaultGroup:
 		s.blocked = errors.New("no cookie is configured for nodes that name no target group")

@@ -65,6 +65,9 @@ type Request struct {
 	// so in words.
 	Without []string
 	Reason  string
+	// Switches are collectors that are on or off for the node's family, whatever
+	// its settings say.
+	Switches map[string]bool
 	// Stale allows the last reading instead, up to this age, when the node does
 	// not answer in time; zero does not.
 	Stale time.Duration

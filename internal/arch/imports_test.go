@@ -33,7 +33,7 @@ var rooms = map[string][]string{
 	},
 
 	"exporter": {
-		"exporter/agent", "exporter/alarm", "exporter/api", "exporter/config", "exporter/discovery", "exporter/dist",
+		"exporter/agent", "exporter/alarm", "exporter/api", "exporter/appmetrics", "exporter/config", "exporter/discovery", "exporter/dist",
 		"exporter/metrics", "exporter/node", "exporter/sink/alertmanager", "exporter/snapshot",
 		"exporter/store", "exporter/web",
 	},
