@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -95,17 +96,17 @@ func (h *Host) Processes(t testing.TB) []string {
 // does; its disk stays.
 func (h *Host) Down(t testing.TB) {
 	t.Helper()
-	h.write(t, "down", "")
+	must(t, h.write("down", ""))
 	// Process 1 is spared, and the shell itself ends by itself.
 	h.Exec(t, "/bin/sh", "-c", "kill -KILL -1")
-	h.awaitSSH(t, false)
+	must(t, h.awaitSSH(false))
 }
 
 // Up starts a host again that is down.
 func (h *Host) Up(t testing.TB) {
 	t.Helper()
 	must(t, os.Remove(h.file("down")))
-	h.awaitSSH(t, true)
+	must(t, h.awaitSSH(true))
 }
 
 // Cut breaks all SSH connections to the host that there are; new ones can be
@@ -113,4 +114,22 @@ func (h *Host) Up(t testing.TB) {
 func (h *Host) Cut(t testing.TB) {
 	t.Helper()
 	h.Exec(t, "/bin/sh", "-c", `pkill -KILL -f '^sshd: .*@notty' || pkill -KILL -f '^sshd: ' || true`)
+}
+
+// AddAddress gives the host a further address of its network, as the router of
+// a cloud does that forwards it.
+func (h *Host) AddAddress(address string) error {
+	return inNet(h.pid, "ip", "addr", "add", address+"/24", "dev", "eth0")
+}
+
+// RemoveAddress takes one away that AddAddress gave.
+func (h *Host) RemoveAddress(address string) error {
+	return inNet(h.pid, "ip", "addr", "del", address+"/24", "dev", "eth0")
+}
+
+// ReserveAddress returns an address of the hosts' network that no host gets.
+// Release gives it back.
+func ReserveAddress(dir string) (address string, release func(), err error) {
+	_, address, err = shared.join(dir)
+	return address, sync.OnceFunc(shared.leave), err
 }

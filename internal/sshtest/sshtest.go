@@ -20,12 +20,21 @@ import (
 //go:embed init.sh
 var initScript string
 
+// patience is how long a host may take to start, or to end, on a machine that
+// does much else.
+const patience = time.Minute
+
 // Options say what a host is like; zero is a plain one.
 type Options struct {
 	// User can log in; "" for erl. With root nobody else can.
 	User string
 	// KeyFile is the private key that is let in; "" makes one for the host.
 	KeyFile string
+	// AuthorizedKeys are public keys that are let in, in the place of KeyFile.
+	AuthorizedKeys []string
+	// PrivateHostKey is the host's own ed25519 key as ssh-keygen writes it; ""
+	// makes one.
+	PrivateHostKey string
 	// Size of the disk as mount takes it; "" for 1g, in memory when used.
 	Size string
 	// Machine is what uname -m says; "" for the truth.
@@ -50,47 +59,81 @@ type Host struct {
 	dir     string
 	process *proc.Process
 	pid     int // of its process 1, as the machine counts
+	end     sync.Once
 }
 
 // Start starts a host, which ends with the test.
 func Start(t testing.TB, o Options) *Host {
 	t.Helper()
-	require(t)
+	Require(t)
+	h, err := Launch(t.TempDir(), o)
+	must(t, err)
+	t.Cleanup(h.End)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("console of %s:\n%s", h.Name, h.process.Tail())
+		}
+	})
+	return h
+}
+
+// Launch starts a host that is not bound to a test: End must be called. What it
+// is made of is in dir, which is its own.
+func Launch(dir string, o Options) (*Host, error) {
 	if o.User == "" {
 		o.User = "erl"
 	}
 	if o.Size == "" {
 		o.Size = "1g"
 	}
-	dir := t.TempDir()
 	lan, address, err := shared.join(dir)
-	must(t, err)
-	t.Cleanup(shared.leave)
+	if err != nil {
+		return nil, err
+	}
 	h := &Host{Name: "host-" + strings.ReplaceAll(address, ".", "-"), Address: address, User: o.User, KeyFile: o.KeyFile, dir: dir}
-	h.writeFiles(t, o)
+	if err := h.launch(lan, o); err != nil {
+		h.End()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *Host) launch(lan *lan, o Options) error {
+	err := h.writeFiles(o)
+	if err != nil {
+		return err
+	}
 	h.process, err = proc.Start(proc.Command{
 		Argv: []string{
 			"unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child=KILL",
-			"bash", h.file("init.sh"), dir, h.Name, o.User, o.Size,
+			"bash", h.file("init.sh"), h.dir, h.Name, o.User, o.Size,
 		},
 		Env: environment(), Log: h.file("console.log"),
 	})
-	must(t, err)
-	t.Cleanup(h.process.Kill)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("console of %s:\n%s", h.Name, h.process.Tail())
-		}
-	})
-	h.pid, err = awaitPid(h.file("pid"), h.process)
-	must(t, err)
-	must(t, lan.plug(h.pid, address))
-	h.awaitSSH(t, true)
-	return h
+	if err != nil {
+		return err
+	}
+	if h.pid, err = awaitPid(h.file("pid"), h.process); err != nil {
+		return err
+	}
+	if err := lan.plug(h.pid, h.Address); err != nil {
+		return err
+	}
+	return h.awaitSSH(true)
 }
 
-// require skips the test where there can be no hosts.
-func require(t testing.TB) {
+// End ends the host with all that is on it. It may be called again.
+func (h *Host) End() {
+	h.end.Do(func() {
+		if h.process != nil {
+			h.process.Kill()
+		}
+		shared.leave()
+	})
+}
+
+// Require skips the test where there can be no hosts.
+func Require(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("test hosts need root")
@@ -122,18 +165,14 @@ var allowed = sync.OnceValue(func() error {
 })
 
 // writeFiles lays out what init.sh copies.
-func (h *Host) writeFiles(t testing.TB, o Options) {
-	t.Helper()
-	must(t, outcome("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", h.file("hostkey")))
-	public, err := os.ReadFile(h.file("hostkey.pub"))
-	must(t, err)
-	h.HostKey = strings.TrimSpace(string(public))
-	if h.KeyFile == "" {
-		h.KeyFile = h.file("key")
-		must(t, outcome("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", h.KeyFile))
+func (h *Host) writeFiles(o Options) error {
+	if err := h.writeHostKey(o); err != nil {
+		return err
 	}
-	authorized, err := run("ssh-keygen", "-y", "-f", h.KeyFile)
-	must(t, err)
+	authorized, err := h.authorized(o)
+	if err != nil {
+		return err
+	}
 	config := []string{
 		"HostKey /etc/ssh/ssh_host_ed25519_key", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
 		"UsePAM no", "UseDNS no", "PidFile none", "MaxStartups 100", "LogLevel ERROR", "PermitRootLogin no",
@@ -144,22 +183,55 @@ func (h *Host) writeFiles(t testing.TB, o Options) {
 	if !o.NoSFTP {
 		config = append(config, "Subsystem sftp /usr/lib/openssh/sftp-server")
 	}
-	h.write(t, "init.sh", initScript)
-	h.write(t, "authorized_keys", authorized)
-	h.write(t, "sshd_config", strings.Join(append(config, o.SSHD...), "\n")+"\n")
+	files := map[string]string{
+		"init.sh": initScript, "authorized_keys": authorized,
+		"sshd_config": strings.Join(append(config, o.SSHD...), "\n") + "\n",
+	}
 	if o.Profile != "" {
-		h.write(t, "profile", o.Profile)
+		files["profile"] = o.Profile
 	}
 	if o.Machine != "" {
-		h.write(t, "machine", o.Machine)
+		files["machine"] = o.Machine
 	}
+	for name, text := range files {
+		if err := h.write(name, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Host) writeHostKey(o Options) error {
+	if o.PrivateHostKey == "" {
+		if err := outcome("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", h.file("hostkey")); err != nil {
+			return err
+		}
+	} else if err := h.write("hostkey", o.PrivateHostKey); err != nil {
+		return err
+	}
+	public, err := run("ssh-keygen", "-y", "-f", h.file("hostkey"))
+	h.HostKey = strings.TrimSpace(public)
+	return err
+}
+
+// authorized returns the keys that are let in, one a line.
+func (h *Host) authorized(o Options) (string, error) {
+	if o.AuthorizedKeys != nil {
+		return strings.Join(o.AuthorizedKeys, "\n") + "\n", nil
+	}
+	if h.KeyFile == "" {
+		h.KeyFile = h.file("key")
+		if err := outcome("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", h.KeyFile); err != nil {
+			return "", err
+		}
+	}
+	return run("ssh-keygen", "-y", "-f", h.KeyFile)
 }
 
 func (h *Host) file(name string) string { return filepath.Join(h.dir, name) }
 
-func (h *Host) write(t testing.TB, name, text string) {
-	t.Helper()
-	must(t, os.WriteFile(h.file(name), []byte(text), 0o600))
+func (h *Host) write(name, text string) error {
+	return os.WriteFile(h.file(name), []byte(text), 0o600)
 }
 
 // Login is how to log in to the host, its key pinned.
@@ -176,9 +248,8 @@ func (h *Host) Server() fleet.Server {
 func (h *Host) KnownHost() string { return h.Address + " " + h.HostKey }
 
 // awaitSSH waits until the host's port is open, or closed.
-func (h *Host) awaitSSH(t testing.TB, open bool) {
-	t.Helper()
-	err := proc.Await(20*time.Second, func() bool {
+func (h *Host) awaitSSH(open bool) error {
+	err := proc.Await(patience, func() bool {
 		conn, err := net.DialTimeout("tcp", net.JoinHostPort(h.Address, "22"), time.Second)
 		if err == nil {
 			conn.Close()
@@ -186,14 +257,15 @@ func (h *Host) awaitSSH(t testing.TB, open bool) {
 		return (err == nil) == open || !h.process.Running()
 	})
 	if err != nil || !h.process.Running() {
-		t.Fatalf("sshd of %s open %t: %v\n%s", h.Name, open, err, h.process.Tail())
+		return fmt.Errorf("sshd of %s open %t: %w\n%s", h.Name, open, err, h.process.Tail())
 	}
+	return nil
 }
 
 // awaitPid waits for a file with the number of a process.
 func awaitPid(path string, p *proc.Process) (int, error) {
 	var pid int
-	err := proc.Await(20*time.Second, func() bool {
+	err := proc.Await(patience, func() bool {
 		text, err := os.ReadFile(path)
 		if err == nil {
 			pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
