@@ -19,9 +19,9 @@ import (
 type Host interface {
 	// Facts asks the host what it is.
 	Facts(ctx context.Context) (fleet.Facts, error)
-	// EnsureUser creates a login user with our key and sudo, for clouds whose
-	// machines only have root.
-	EnsureUser(ctx context.Context, user string) error
+	// EnsureUser creates a login user with our key, and sudo if asked to, for
+	// clouds whose machines only have root.
+	EnsureUser(ctx context.Context, user string, sudo bool) error
 	// Upload brings an archive to the host, once for all of its nodes: it
 	// resumes what was interrupted, verifies the digest, and does nothing when
 	// the archive is there. progress is called with bytes done, from any

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/deployer/provider"
 	"github.com/erlops/erlops/deployer/store"
 )
 
@@ -21,7 +22,7 @@ func (e *Engine) AddFamily(ctx context.Context, f fleet.Family) (fleet.Family, e
 func (e *Engine) addFamily(tx *store.Tx, f fleet.Family) (fleet.Family, error) {
 	f.ID, f.CreatedAt, f.UpdatedAt = uuid.NewString(), tx.Now(), tx.Now()
 	f.Prepared, f.Deleting = nil, false
-	f, err := checkFamily(tx, f.WithDefaults())
+	f, err := e.checkFamily(tx, f.WithDefaults())
 	if err != nil {
 		return f, err
 	}
@@ -36,7 +37,7 @@ func (e *Engine) addFamily(tx *store.Tx, f fleet.Family) (fleet.Family, error) {
 
 // checkFamily checks a family and what it refers to, by ids or names, which
 // become ids. New domains get ids.
-func checkFamily(tx *store.Tx, f fleet.Family) (fleet.Family, error) {
+func (e *Engine) checkFamily(tx *store.Tx, f fleet.Family) (fleet.Family, error) {
 	if f.ReleaseID != "" {
 		r, err := tx.Release(f.ReleaseID)
 		if err != nil {
@@ -58,8 +59,36 @@ func checkFamily(tx *store.Tx, f fleet.Family) (fleet.Family, error) {
 			return f, err
 		}
 		d.ProviderID = p.ID
+		if err := e.checkDomain(p, *d, fmt.Sprintf("domains[%d].", i)); err != nil {
+			return f, err
+		}
 	}
 	return f, f.Validate()
+}
+
+// checkDomain asks the provider of a domain what is wrong with it.
+func (e *Engine) checkDomain(record fleet.Provider, d fleet.Domain, path string) error {
+	if !e.supports(record) {
+		return nil
+	}
+	p, err := e.provider(record)
+	if err != nil {
+		return err
+	}
+	checker, ok := p.(provider.DomainChecker)
+	if !ok {
+		return nil
+	}
+	err = checker.CheckDomain(d)
+	var invalid *fleet.ValidationError
+	if errors.As(err, &invalid) {
+		told := &fleet.ValidationError{What: "node family"}
+		for _, problem := range invalid.Problems {
+			told.Problems = append(told.Problems, fleet.Problem{Path: path + problem.Path, Message: problem.Message})
+		}
+		return told
+	}
+	return err
 }
 
 // ChangeFamily changes a family. Its providers are prepared anew when what
@@ -83,7 +112,7 @@ func (e *Engine) changeFamily(tx *store.Tx, ref string, change func(*fleet.Famil
 	}
 	f.ID, f.CreatedAt, f.UpdatedAt = old.ID, old.CreatedAt, tx.Now()
 	f.Prepared, f.Deleting = old.Prepared, old.Deleting
-	if f, err = checkFamily(tx, f.WithDefaults()); err != nil {
+	if f, err = e.checkFamily(tx, f.WithDefaults()); err != nil {
 		return old, err
 	}
 	if err := domainsInUse(tx, f); err != nil {
@@ -102,7 +131,7 @@ func (e *Engine) changeFamily(tx *store.Tx, ref string, change func(*fleet.Famil
 func (e *Engine) isPrepared(f fleet.Family) bool {
 	want := map[string]string{}
 	for _, d := range f.Domains {
-		want[d.ProviderID] = e.preparedWith(f)
+		want[d.ProviderID] = e.preparedWith(f, d.ProviderID)
 	}
 	return maps.Equal(want, f.Prepared)
 }

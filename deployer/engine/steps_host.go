@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/deployer/provider"
 )
 
 // open gets onto the node's host.
@@ -25,10 +26,32 @@ func (w *work) open(ctx context.Context) (Host, error) {
 func (w *work) onHost(ctx context.Context, f func(Host) (outcome, error)) (outcome, error) {
 	h, err := w.open(ctx)
 	if err != nil {
-		return outcome{}, err
+		return outcome{}, w.lost(ctx, err)
 	}
 	defer h.Close()
-	return f(h)
+	out, err := f(h)
+	return out, w.lost(ctx, err)
+}
+
+// lost says of a host that does not answer whether its machine is gone: then it
+// need not be tried again.
+func (w *work) lost(ctx context.Context, err error) error {
+	var pause *waiting
+	if err == nil || errors.As(err, &pause) || !retryable(err) || ctx.Err() != nil || w.node.MachineID == "" || !w.made() {
+		return err
+	}
+	p, failure := w.e.provider(w.record)
+	if failure != nil {
+		return err
+	}
+	m, failure := p.Describe(ctx, w.node.MachineID)
+	switch {
+	case provider.IsKind(failure, provider.KindNotFound), failure == nil && m.State == provider.MachineGone:
+		return fleet.Permanent(fmt.Errorf("machine %s is gone; deploy again for another one: %w", w.node.MachineID, err))
+	case failure == nil && m.State == provider.MachineFailed:
+		return fleet.Permanent(fmt.Errorf("machine %s failed: %s; deploy again for another one: %w", m.ID, m.Fault, err))
+	}
+	return err
 }
 
 // installation is what the host needs to know of the node.
@@ -90,7 +113,7 @@ func user(ctx context.Context, w *work) (outcome, error) {
 		return outcome{message: "user " + name + " is there", skipped: true}, nil
 	}
 	return w.onHost(ctx, func(h Host) (outcome, error) {
-		if err := h.EnsureUser(ctx, name); err != nil {
+		if err := h.EnsureUser(ctx, name, w.domain.Sudo()); err != nil {
 			return outcome{}, err
 		}
 		return outcome{message: "user " + name, node: func(n *fleet.Node) { n.Login.User = name }}, nil

@@ -174,7 +174,14 @@ func firstPort(r fleet.PortRange, nodes []fleet.Node) fleet.PortRange {
 }
 
 // preparedWith names what a family was prepared with at a provider.
-func (e *Engine) preparedWith(f fleet.Family) string { return digestOf(f.Firewall, e.opts.PublicKey) }
+func (e *Engine) preparedWith(f fleet.Family, providerID string) string {
+	return digestOf(f.Firewall, e.opts.PublicKey, domainsWith(f, providerID))
+}
+
+// domainsWith returns the family's domains that are with a provider.
+func domainsWith(f fleet.Family, providerID string) []fleet.Domain {
+	return slices.DeleteFunc(slices.Clone(f.Domains), func(d fleet.Domain) bool { return d.ProviderID != providerID })
+}
 
 // prepare sees to the key and firewall of the family with the node's provider,
 // or of a family's task with all of its providers.
@@ -188,7 +195,7 @@ func prepare(ctx context.Context, w *work) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if w.family.Prepared[w.record.ID] == w.e.preparedWith(w.family) {
+	if w.family.Prepared[w.record.ID] == w.e.preparedWith(w.family, w.record.ID) {
 		return outcome{message: "key and firewall are there", skipped: true}, nil
 	}
 	also, err := w.prepareWith(ctx, w.record)
@@ -215,8 +222,11 @@ func (w *work) prepareWith(ctx context.Context, record fleet.Provider) (func(*st
 	}
 	tag := w.tag()
 	tag.NodeID = ""
-	with := w.e.preparedWith(w.family)
-	err = p.EnsureFamily(ctx, provider.Family{Tag: tag, Name: w.family.Name, Firewall: w.family.Firewall, PublicKey: w.e.opts.PublicKey})
+	with := w.e.preparedWith(w.family, record.ID)
+	err = p.EnsureFamily(ctx, provider.Family{
+		Tag: tag, Name: w.family.Name, Firewall: w.family.Firewall,
+		Domains: domainsWith(w.family, record.ID), PublicKey: w.e.opts.PublicKey,
+	})
 	return func(tx *store.Tx) error { return w.setPrepared(tx, record.ID, with) }, err
 }
 
@@ -268,36 +278,54 @@ func machine(ctx context.Context, w *work) (outcome, error) {
 // create asks for a machine. It is called when none was found; one that was
 // asked for just before may only not be found yet.
 func (w *work) create(ctx context.Context, p provider.Provider) (outcome, error) {
-	settled := w.step.StartedAt.Add(p.Capabilities().Settle)
-	if wait := settled.Sub(w.e.opts.Now()); w.step.Attempts > 1 && wait > 0 {
+	settled := w.node.AskedAt.Add(p.Capabilities().Settle)
+	if wait := settled.Sub(w.e.opts.Now()); w.node.MachineID == "" && wait > 0 {
 		return outcome{}, &waiting{after: wait, reason: "waiting until a machine that may have been made would be found"}
 	}
 	attempt := w.node.Attempt
-	if w.node.MachineID != "" || attempt == 0 { // the last one is gone
-		attempt++
-		if err := w.e.update(ctx, w, func(tx *store.Tx) error {
-			w.node.Attempt, w.node.MachineID = attempt, ""
-			return tx.PutNode(w.node)
-		}); err != nil {
-			return outcome{}, err
+	if err := w.e.update(ctx, w, func(tx *store.Tx) error {
+		if w.node.MachineID != "" || attempt == 0 { // the last one is gone, with all that was on it
+			attempt++
+			w.node.Attempt, w.node.MachineID, w.node.Joined, w.node.Archive = attempt, "", false, fleet.Archive{}
 		}
+		w.node.AskedAt = tx.Now()
+		return tx.PutNode(w.node)
+	}); err != nil {
+		return outcome{}, err
 	}
 	m, err := p.Create(ctx, provider.Request{
 		Tag: w.tag(), Token: w.token(attempt), Host: w.node.Host,
 		Domain: w.domain, FamilyName: w.family.Name, PublicKey: w.e.opts.PublicKey,
 	})
-	if provider.IsKind(err, provider.KindMismatch) {
+	if err != nil {
+		return outcome{}, w.notCreated(ctx, err)
+	}
+	return outcome{message: "machine " + m.ID, node: func(n *fleet.Node) { n.MachineID = m.ID }}, nil
+}
+
+// notCreated does what an error of Create asks for before the next attempt.
+func (w *work) notCreated(ctx context.Context, err error) error {
+	switch {
+	case provider.IsKind(err, provider.KindMismatch):
 		// A token whose machine is gone, or that was used with what the domain
 		// was then: nothing was found, so that a new one is safe.
-		err = errors.Join(err, w.e.update(ctx, w, func(tx *store.Tx) error {
+		return errors.Join(err, w.e.update(ctx, w, func(tx *store.Tx) error {
 			w.node.Attempt++
 			return tx.PutNode(w.node)
 		}), &waiting{after: firstRetry, reason: "asking anew"})
+	case provider.IsKind(err, provider.KindNotFound):
+		// Somebody removed the family's key or firewall behind our back.
+		defer w.e.lockPreparing(w.family.ID + w.record.ID)()
+		_, failure := w.prepareWith(ctx, w.record)
+		return errors.Join(err, failure, &waiting{after: firstRetry, reason: err.Error()})
+	case provider.IsKind(err, provider.KindUnavailable), errors.Is(err, context.DeadlineExceeded):
+		// It may have been made only just before the answer was lost.
+		return errors.Join(err, w.e.update(ctx, w, func(tx *store.Tx) error {
+			w.node.AskedAt = tx.Now()
+			return tx.PutNode(w.node)
+		}))
 	}
-	if err != nil {
-		return outcome{}, err
-	}
-	return outcome{message: "machine " + m.ID, node: func(n *fleet.Node) { n.MachineID = m.ID }}, nil
+	return err
 }
 
 // token makes Create repeatable: it is the same for the same attempt at the
@@ -325,15 +353,24 @@ func boot(ctx context.Context, w *work) (outcome, error) {
 	case m.State == provider.MachineFailed:
 		return outcome{}, fleet.Permanent(fmt.Errorf("machine %s failed: %s; deploy again for another one", m.ID, m.Fault))
 	case m.State == provider.MachineGone:
-		return outcome{}, fleet.Permanent(fmt.Errorf("machine %s is gone; deploy again for another one", m.ID))
+		return outcome{}, fleet.Permanent(fmt.Errorf("machine %s is gone (%s); deploy again for another one", m.ID, m.Fault))
 	case m.State != provider.MachineRunning:
-		return outcome{}, wait(bootPoll, "machine %s is %s", m.ID, m.State)
+		if m.Fault == "" {
+			m.Fault = "it is being made"
+		}
+		return outcome{}, wait(bootPoll, "machine %s is %s: %s", m.ID, m.State, m.Fault)
 	}
+	before := w.node.Name
 	return outcome{message: "it runs at " + m.Host, node: func(n *fleet.Node) {
 		n.Host, n.Name, n.Login = m.Host, fleet.NodeName(n.ID, m.Host), m.Login
 		if n.Login.User == "" {
 			n.Login.User = w.domain.SSHUser
 		}
+	}, also: func(tx *store.Tx) error {
+		if before == "" || before == fleet.NodeName(w.node.ID, m.Host) || w.e.opts.Monitor == nil {
+			return nil
+		}
+		return tx.PutDeregistration(before) // of the machine that is gone
 	}}, nil
 }
 
@@ -350,7 +387,7 @@ func destroy(ctx context.Context, w *work) (outcome, error) {
 		}
 	} else if w.node.Attempt == 0 {
 		return outcome{message: "no machine was asked for", skipped: true}, nil
-	} else if left := w.step.StartedAt.Add(p.Capabilities().Settle).Sub(w.e.opts.Now()); left > 0 {
+	} else if left := w.node.AskedAt.Add(p.Capabilities().Settle).Sub(w.e.opts.Now()); left > 0 {
 		return outcome{}, &waiting{after: left, reason: "waiting until a machine that may have been made would be found"}
 	}
 	found, err := p.Find(ctx, w.tag())

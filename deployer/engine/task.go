@@ -62,7 +62,7 @@ func (e *Engine) runTask(ctx context.Context, task store.Task) {
 		again, err := e.runStep(ctx, task)
 		switch {
 		case errors.Is(err, store.ErrLost), errors.Is(context.Cause(ctx), errLeaseLost):
-			e.log.Warn("a task was taken over by another deployer", "task", task.ID, "subject", task.Subject)
+			e.log.Warn("a task was taken over by another deployer, or replaced by another task", "task", task.ID, "subject", task.Subject)
 			return
 		case errors.Is(context.Cause(ctx), errCancelled):
 			e.endCancelled(ctx, task)
@@ -100,6 +100,9 @@ func (e *Engine) runStep(ctx context.Context, task store.Task) (again bool, err 
 	if ctx.Err() != nil && err != nil {
 		// Interrupted from outside: that says nothing of the step.
 		return false, nil
+	}
+	if errors.Is(err, store.ErrLost) { // somebody else has the task, or another is in its place
+		return false, err
 	}
 	return e.end(ctx, w, out, err)
 }

@@ -256,7 +256,7 @@ func (s shell) Facts(ctx context.Context) (facts fleet.Facts, err error) {
 	return facts, err
 }
 
-func (s shell) EnsureUser(ctx context.Context, _ string) error {
+func (s shell) EnsureUser(ctx context.Context, _ string, _ bool) error {
 	return s.do(ctx, "user", func(*fakeHost) error { return nil })
 }
 

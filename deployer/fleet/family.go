@@ -72,6 +72,13 @@ type Domain struct {
 	Settings map[string]string `json:"settings,omitempty"`
 }
 
+// SettingSudo is the setting of domains that says whether a login user that is
+// created may become root, which is so unless it is "false".
+const SettingSudo = "sudo"
+
+// Sudo tells whether a login user that is created may become root.
+func (d Domain) Sudo() bool { return d.Settings[SettingSudo] != "false" }
+
 // DefaultEPMDPort is where epmd listens unless told otherwise.
 const DefaultEPMDPort = 4369
 
@@ -103,6 +110,8 @@ func (f Family) Validate() error {
 		path := "domains[" + strconv.Itoa(i) + "]"
 		c.check(d.ProviderID != "", path+".provider", "is missing")
 		c.check(ValidUser(d.SSHUser), path+".ssh_user", "%q is no user name", d.SSHUser)
+		sudo := d.Settings[SettingSudo]
+		c.check(sudo == "" || sudo == "true" || sudo == "false", path+".settings."+SettingSudo, "%q is neither true nor false", sudo)
 	}
 	return c.err("node family")
 }

@@ -57,8 +57,10 @@ type Node struct {
 	// MachineID is what the provider calls the machine.
 	MachineID string `json:"machine_id,omitempty"`
 	// Attempt counts the machines that were made for it, this one included.
-	Attempt int   `json:"attempt,omitempty"`
-	State   State `json:"state"`
+	Attempt int `json:"attempt,omitempty"`
+	// AskedAt is when a machine was last asked for.
+	AskedAt time.Time `json:"asked_at,omitzero"`
+	State   State     `json:"state"`
 	// Since is when it got into its state.
 	Since time.Time `json:"since"`
 	// Reason says why it is in its state; nil when there is nothing to say.

@@ -53,7 +53,9 @@ type Provider interface {
 	// Find returns the machines that carry the tag; its empty fields match
 	// all. Machines that are gone are left out.
 	Find(ctx context.Context, tag Tag) ([]Machine, error)
-	// Describe returns a machine as it is now, or an error of KindNotFound.
+	// Describe returns a machine as it is now, or an error of KindNotFound. It
+	// also does what is left to do for the machine to run, such as giving it an
+	// address: the deployer asks until it runs.
 	Describe(ctx context.Context, id string) (Machine, error)
 	// Destroy gives a machine back, with all that belongs to it alone, such as
 	// addresses and volumes.
@@ -63,6 +65,13 @@ type Provider interface {
 	Resources(ctx context.Context, owner string) ([]Resource, error)
 	// Remove removes one of those.
 	Remove(ctx context.Context, r Resource) error
+}
+
+// DomainChecker is a [Provider] that can tell what is wrong with a domain
+// before anything is made of it, such as settings that it does not know. The
+// error is a [*fleet.ValidationError]; nothing outside is asked.
+type DomainChecker interface {
+	CheckDomain(d fleet.Domain) error
 }
 
 // Capabilities say what a provider can do.
@@ -104,6 +113,8 @@ type Family struct {
 	Tag      Tag
 	Name     string // for people to read
 	Firewall []fleet.FirewallRule
+	// Domains are those of the family's that are with this provider.
+	Domains []fleet.Domain
 	// PublicKey is what the deployer logs in with, as in authorized_keys;
 	// empty when it has none of its own.
 	PublicKey string
@@ -141,7 +152,8 @@ type Machine struct {
 	Tag   Tag
 	Token string // of its Create, where the provider keeps it
 	State MachineState
-	// Fault says in the provider's words why it failed.
+	// Fault says in the provider's words why it failed, and of a machine that
+	// is pending what it waits for.
 	Fault string
 	// Host is the name or address that nodes on it are named after. It must
 	// be the same for the life of the machine; empty while it is pending.
@@ -171,6 +183,10 @@ type Environment struct {
 	// Users returns the login users of the domains that the provider has, for
 	// those that look for what is ours on hosts; nil when there are none.
 	Users func(ctx context.Context) ([]string, error)
+	// Derive returns 32 bytes that only this installation knows and that are
+	// always the same for the same label, to make keys of; nil when there is no
+	// such secret.
+	Derive func(label string) [32]byte
 }
 
 // Shell runs commands on a host. It is what deployer/ssh gives.

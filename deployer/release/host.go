@@ -132,16 +132,16 @@ func (h *Host) Facts(ctx context.Context) (fleet.Facts, error) {
 	return fleet.Facts{Platform: fleet.NewPlatform(lines[0], lines[1]), Hostname: lines[2], FreeBytes: free << 10}, nil
 }
 
-// EnsureUser creates a login user with our key and sudo. It needs a login that
+// EnsureUser creates a login user with our key, and sudo if asked to. It needs a login that
 // is root, or has sudo without a password.
-func (h *Host) EnsureUser(ctx context.Context, user string) error {
+func (h *Host) EnsureUser(ctx context.Context, user string, sudo bool) error {
 	if !fleet.ValidUser(user) {
 		return fleet.Permanent(fmt.Errorf("host %s: %q is no user name", h.name, user))
 	}
 	if h.hosts.options.PublicKey == "" {
 		return fleet.Permanent(fmt.Errorf("host %s: user %q cannot be created: the deployer has no key file whose public key it could be given", h.name, user))
 	}
-	_, err := h.script(ctx, "user.sh", nil, user, h.hosts.options.PublicKey)
+	_, err := h.script(ctx, "user.sh", nil, user, h.hosts.options.PublicKey, strconv.FormatBool(sudo))
 	return err
 }
 

@@ -249,7 +249,7 @@ func TestEnsureUser(t *testing.T) {
 	defer hosts.Close()
 	root := open(t, hosts, machine.Login())
 	for range 2 {
-		require.NoError(t, root.EnsureUser(t.Context(), "deploy.er"))
+		require.NoError(t, root.EnsureUser(t.Context(), "deploy.er", true))
 	}
 	login := machine.Login()
 	login.User = "deploy.er"
@@ -260,9 +260,12 @@ func TestEnsureUser(t *testing.T) {
 	facts, err := h.Facts(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, fleet.Platform{OS: "linux", Arch: "aarch64"}, facts.Platform)
-	require.Error(t, h.EnsureUser(t.Context(), "someone"), "it is not root")
-	permanent(t, root.EnsureUser(t.Context(), "a b"), "no user name")
-	permanent(t, open(t, newHosts(t), machine.Login()).EnsureUser(t.Context(), "x"), "no key file")
+	require.Error(t, h.EnsureUser(t.Context(), "someone", true), "it is not root")
+	require.FileExists(t, machine.Path("/etc/sudoers.d/erl-deploy-deploy.er"))
+	require.NoError(t, root.EnsureUser(t.Context(), "deploy.er", false))
+	require.NoFileExists(t, machine.Path("/etc/sudoers.d/erl-deploy-deploy.er"))
+	permanent(t, root.EnsureUser(t.Context(), "a b", true), "no user name")
+	permanent(t, open(t, newHosts(t), machine.Login()).EnsureUser(t.Context(), "x", true), "no key file")
 }
 
 // TestLoginsAreShared lets many work on a host over one connection.

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,6 +107,18 @@ func writeKey(path string, id *age.X25519Identity) error {
 		return err
 	}
 	return os.Link(f.Name(), path)
+}
+
+// Derive returns 32 bytes that only who has the key can know, always the same
+// for the same label.
+func (k *Key) Derive(label string) [32]byte {
+	secret := ""
+	if s, ok := k.identities[0].(fmt.Stringer); ok {
+		secret = s.String()
+	}
+	h := hmac.New(sha256.New, []byte(secret))
+	h.Write([]byte("erl-deploy derives: " + label))
+	return [32]byte(h.Sum(nil))
 }
 
 // sealed is what is encrypted. The owner of the secrets goes in with them:

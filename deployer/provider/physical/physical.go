@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -73,6 +74,19 @@ func New(p fleet.Provider, e provider.Environment) (provider.Provider, error) {
 		e.Now = time.Now
 	}
 	return &Provider{record: p, environment: e}, nil
+}
+
+// CheckDomain implements [provider.DomainChecker]: image and hardware are as
+// they are, and there are no settings.
+func (p *Provider) CheckDomain(d fleet.Domain) error {
+	var problems []fleet.Problem
+	for _, name := range slices.Sorted(maps.Keys(d.Settings)) {
+		problems = append(problems, fleet.Problem{Path: "settings." + name, Message: "is not known: domains of a physical provider have no settings"})
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return &fleet.ValidationError{What: "domain", Problems: problems}
 }
 
 // Capabilities are the hosts, with their slots.

@@ -24,6 +24,9 @@ type Harness struct {
 	New func(t *testing.T) provider.Provider
 	// Domain is what machines are made of.
 	Domain fleet.Domain
+	// PublicKey is what machines let in, as in authorized_keys; empty when the
+	// provider needs none.
+	PublicKey string
 	// Secrets must not be in any error.
 	Secrets []string
 	// Broken makes a provider whose credentials are refused, or whose host does
@@ -84,7 +87,7 @@ func newSuite(t *testing.T, h Harness) suite {
 
 func (s suite) family(tag provider.Tag) provider.Family {
 	return provider.Family{
-		Tag: tag, Name: `a "family" of $HOME`,
+		Tag: tag, Name: `a "family" of $HOME`, PublicKey: s.PublicKey, Domains: []fleet.Domain{s.Domain},
 		Firewall: []fleet.FirewallRule{{Protocol: "tcp", PortRange: fleet.PortRange{From: 4369, To: 4369}}},
 	}
 }
@@ -119,7 +122,7 @@ func (s suite) removeFamily(ctx context.Context, t *testing.T, tag provider.Tag)
 func (s suite) request() provider.Request {
 	tag := s.tag
 	tag.NodeID = uuid.NewString()
-	r := provider.Request{Tag: tag, Token: uuid.NewString(), Domain: s.Domain, FamilyName: "a family"}
+	r := provider.Request{Tag: tag, Token: uuid.NewString(), Domain: s.Domain, FamilyName: "a family", PublicKey: s.PublicKey}
 	if hosts := s.p.Capabilities().Hosts; len(hosts) > 0 {
 		r.Host = hosts[0].Name
 	}
@@ -169,6 +172,12 @@ func testCheck(t *testing.T, s suite) {
 	require.NoError(t, s.p.Check(t.Context()))
 	first, second := s.p.Capabilities(), s.p.Capabilities()
 	require.Equal(t, first, second)
+	if checker, ok := s.p.(provider.DomainChecker); ok {
+		require.NoError(t, checker.CheckDomain(s.Domain))
+		wrong := s.Domain
+		wrong.Settings = map[string]string{"no such setting": "x"}
+		require.ErrorIs(t, checker.CheckDomain(wrong), fleet.ErrInvalid)
+	}
 }
 
 func testLife(t *testing.T, s suite) {

@@ -1,4 +1,4 @@
-# USER KEY: creates a login user with sudo, which KEY lets in.
+# USER KEY SUDO: creates a login user which KEY lets in, with sudo when SUDO is true.
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 # shellcheck disable=SC2016 # expanded by the inner shell
 as_root sh -euc '
@@ -17,11 +17,13 @@ as_root sh -euc '
   keys=$home/.ssh/authorized_keys
   grep -qsxF "$2" "$keys" || printf "%s\n" "$2" >>"$keys"
   chown "$1:$group" "$home/.ssh" "$keys"
-  if [ "$1" != root ] && [ -d /etc/sudoers.d ]; then
-    rules=/etc/sudoers.d/erl-deploy-$1
+  rules=/etc/sudoers.d/erl-deploy-$1
+  if [ "$3" != true ]; then
+    rm -f "$rules"
+  elif [ "$1" != root ] && [ -d /etc/sudoers.d ]; then
     if [ ! -e "$rules" ]; then
       printf "%s ALL=(ALL) NOPASSWD:ALL\n" "$1" >"$rules.new~"
       chmod 440 "$rules.new~"
       mv "$rules.new~" "$rules"
     fi
-  fi' sh "$1" "$2"
+  fi' sh "$1" "$2" "$3"
