@@ -59,7 +59,8 @@ var rooms = map[string][]string{
 
 	"deployer": {
 		"deployer/api", "deployer/engine", "deployer/erlang", "deployer/fleet", "deployer/monitor",
-		"deployer/provider", "deployer/provider/physical", "deployer/release", "deployer/ssh", "deployer/store",
+		"deployer/provider", "deployer/provider/ec2", "deployer/provider/openstack", "deployer/provider/physical",
+		"deployer/release", "deployer/ssh", "deployer/store",
 		// for the client that monitor uses, and the hidden node of erlang
 		"exporter/api/client", "exporter/dist",
 	},
@@ -73,6 +74,10 @@ var rooms = map[string][]string{
 	// monitor talks to the exporter as any other client does.
 	"deployer/monitor":  {"deployer/engine", "deployer/fleet", "exporter/api/client"},
 	"deployer/provider": {"deployer/fleet"},
+	// cloud makes host keys for new machines.
+	"deployer/provider/cloud":     {"deployer/fleet", "deployer/provider", "deployer/ssh"},
+	"deployer/provider/ec2":       {"deployer/fleet", "deployer/provider", "deployer/provider/cloud"},
+	"deployer/provider/openstack": {"deployer/fleet", "deployer/provider", "deployer/provider/cloud"},
 	// physical gives a host back by removing what release puts on it.
 	"deployer/provider/physical": {"deployer/fleet", "deployer/provider", "deployer/release"},
 	"deployer/release":           {"deployer/fleet", "deployer/ssh"},
@@ -84,14 +89,17 @@ var rooms = map[string][]string{
 	"dashboards/generate": {"dashboards"},
 	"alerts":              {},
 
-	"internal/alerting":     {},
-	"internal/arch":         {},
-	"internal/pgtest":       {},
-	"internal/bench":        {},
-	"internal/demo":         {"internal/proc"},
-	"internal/erltest":      {"internal/proc"},
-	"internal/exportertest": {"exporter/api/client", "internal/proc"},
-	"internal/faults":       {},
+	"internal/alerting":      {},
+	"internal/arch":          {},
+	"internal/pgtest":        {},
+	"internal/bench":         {},
+	"internal/demo":          {"internal/proc"},
+	"internal/erltest":       {"internal/proc"},
+	"internal/exportertest":  {"exporter/api/client", "internal/proc"},
+	"internal/fakecloud":     {"internal/sshtest"},
+	"internal/fakeec2":       {"internal/fakecloud"},
+	"internal/fakeopenstack": {"internal/fakecloud"},
+	"internal/faults":        {},
 	// clikit is the command line of a program, and
 	// httpd is the HTTP side of a program, rest what its API is made of.
 	"internal/clikit":  {},
@@ -107,6 +115,8 @@ var rooms = map[string][]string{
 var owners = map[string][]string{
 	// config checks a key before anything starts; store encrypts with it.
 	"filippo.io/age":                             {"deployer/store", "exporter/config", "exporter/store"},
+	"github.com/aws":                             {"deployer/provider/ec2"},
+	"github.com/gophercloud":                     {"deployer/provider/openstack"},
 	"github.com/ergo-services/ergo":              {"exporter/dist"},
 	"github.com/getkin/kin-openapi":              {"exporter/api", "internal/rest"},
 	"github.com/grafana/grafana-foundation-sdk":  {"dashboards"},
