@@ -20,6 +20,8 @@ import (
 	"github.com/erlops/erlops/deployer/erlang"
 	"github.com/erlops/erlops/deployer/fleet"
 	"github.com/erlops/erlops/deployer/provider"
+	"github.com/erlops/erlops/deployer/provider/ec2"
+	"github.com/erlops/erlops/deployer/provider/openstack"
 	"github.com/erlops/erlops/deployer/provider/physical"
 	"github.com/erlops/erlops/deployer/release"
 	"github.com/erlops/erlops/deployer/ssh"
@@ -63,7 +65,13 @@ type Options struct {
 
 // Providers are the kinds of providers that are built in.
 func Providers() map[string]provider.Factory {
-	return map[string]provider.Factory{fleet.KindPhysical: physical.New}
+	return map[string]provider.Factory{
+		fleet.KindPhysical:      physical.New,
+		ec2.Kind:                ec2.New,
+		openstack.KindGeneric:   openstack.New,
+		openstack.KindHP:        openstack.New,
+		openstack.KindRackspace: openstack.New,
+	}
 }
 
 // Deployer is a deployer. What is asked of its Backend is written down at once,
@@ -72,6 +80,7 @@ type Deployer struct {
 	engine   *engine.Engine
 	network  *dist.Network
 	store    *store.Store
+	key      *store.Key
 	cleanups []cleanup // undone in reverse
 }
 
@@ -121,7 +130,7 @@ func (d *Deployer) setUp(ctx context.Context, o Options) error {
 		Store: d.store, Archives: archives, Providers: o.Providers, Erlang: asker, PublicKey: publicKey,
 		OpenHost: func(ctx context.Context, l fleet.Login) (engine.Host, error) { return hosts.Open(ctx, l) },
 		Environment: provider.Environment{
-			Logger: o.Logger, Now: time.Now,
+			Logger: o.Logger, Now: time.Now, Derive: d.key.Derive,
 			OpenHost: func(ctx context.Context, l fleet.Login) (provider.Shell, error) { return hosts.Open(ctx, l) },
 		},
 		CheckArchive: checkArchive, CheckTemplates: checkTemplates,
@@ -154,11 +163,11 @@ func (d *Deployer) openStore(ctx context.Context, o Options) error {
 	if keyFile == "" {
 		keyFile, load = filepath.Join(o.DataDir, "key"), store.CreateKey
 	}
-	key, err := load(keyFile)
-	if err != nil {
+	var err error
+	if d.key, err = load(keyFile); err != nil {
 		return err
 	}
-	if d.store, err = store.Open(ctx, store.Options{URL: path, Key: key}); err != nil {
+	if d.store, err = store.Open(ctx, store.Options{URL: path, Key: d.key}); err != nil {
 		return err
 	}
 	d.cleanups = append(d.cleanups, cleanup{"storage", d.store.Close})

@@ -50,7 +50,7 @@ func deploy(dir string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	d, err := deployer.New(ctx, deployer.Options{DataDir: dir, Lease: shortLease})
+	d, err := deployer.New(ctx, deployer.Options{DataDir: dir, SSH: sshKey(dir), Lease: shortLease})
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (p *program) familyCommand() *cli.Command {
 func familyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "release", Required: true, Usage: "`RELEASE` that its nodes run"},
-		&cli.StringSliceFlag{Name: "domain", Required: true, Usage: "`provider=PROVIDER,ssh-user=USER[,image=IMAGE][,hardware=HARDWARE]` to deploy to; repeatable"},
+		&cli.StringSliceFlag{Name: "domain", Required: true, Usage: "`provider=PROVIDER,ssh-user=USER[,image=IMAGE][,hardware=HARDWARE][,SETTING=VALUE]` to deploy to; repeatable"},
 		&cli.StringFlag{Name: "firewall", Usage: "`RULES` such as tcp:4369:4369,tcp:6000:7999"},
 		&cli.StringFlag{Name: "ports", Usage: "`FROM-TO` for distribution, such as 6000-7999"},
 		&cli.IntFlag{Name: "epmd-port", Usage: "`PORT` of the nodes' epmd (default: 4369)"},
@@ -94,12 +94,19 @@ func parseRange(text string) (r fleet.PortRange, err error) {
 }
 
 func parseDomain(c *cli.Context, b *connection, text string) (fleet.Domain, error) {
-	_, fields, err := parseFields(text, false, "provider", "ssh-user", "image", "hardware")
+	_, fields, err := parseFields(text, false, "provider", "ssh-user", "image", "hardware", anyKey)
 	if err != nil {
 		return fleet.Domain{}, err
 	}
 	v, err := b.Provider(c.Context, fields["provider"])
-	return fleet.Domain{ProviderID: v.ID, SSHUser: fields["ssh-user"], Image: fields["image"], Hardware: fields["hardware"]}, err
+	d := fleet.Domain{ProviderID: v.ID, SSHUser: fields["ssh-user"], Image: fields["image"], Hardware: fields["hardware"]}
+	for _, key := range []string{"provider", "ssh-user", "image", "hardware"} {
+		delete(fields, key)
+	}
+	if len(fields) > 0 {
+		d.Settings = fields
+	}
+	return d, err
 }
 
 func (p *program) listFamilies(c *cli.Context, b *connection) error {
@@ -173,6 +180,9 @@ func (p *program) printFamily(c *cli.Context, b *connection, f fleet.Family) err
 				if more != "" {
 					text += ", " + more
 				}
+			}
+			for _, key := range sortedKeys(d.Settings) {
+				text += ", " + key + "=" + d.Settings[key]
 			}
 			clikit.Fields(w, "Domain", text+" ("+d.ID+")")
 		}

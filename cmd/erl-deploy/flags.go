@@ -25,8 +25,11 @@ func globalFlags() []cli.Flag {
 	}
 }
 
+// anyKey lets parseFields take every key.
+const anyKey = "any other setting"
+
 // parseFields reads "first,key=value,key=value", and "key=value,…" when first
-// is false. Keys that are not known are refused.
+// is false. Keys that are not known are refused, unless anyKey is known.
 func parseFields(s string, first bool, known ...string) (head string, fields map[string]string, err error) {
 	fields = map[string]string{}
 	parts := strings.Split(s, ",")
@@ -35,7 +38,7 @@ func parseFields(s string, first bool, known ...string) (head string, fields map
 	}
 	for _, part := range parts {
 		key, value, ok := strings.Cut(part, "=")
-		if !ok || !slices.Contains(known, key) {
+		if !ok || key == "" || !slices.Contains(known, key) && !slices.Contains(known, anyKey) {
 			return "", nil, clikit.Usagef("%q in %q is not one of %s, each with =VALUE", part, s, strings.Join(known, ", "))
 		}
 		fields[key] = value

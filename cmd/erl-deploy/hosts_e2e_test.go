@@ -88,10 +88,10 @@ scrape_configs:
 `, exporter.URL))
 }
 
-// upInPrometheus counts the nodes of the family that are up there.
-func upInPrometheus(t *testing.T, p *erltest.Prometheus) int {
+// upInPrometheus counts the nodes of a family that are up there.
+func upInPrometheus(t *testing.T, p *erltest.Prometheus, family string) int {
 	t.Helper()
-	status, text := get(t, http.DefaultClient, "GET", p.URL+"/api/v1/query?query="+url.QueryEscape(`erlang_up{family="KV Cluster"} == 1`), "", "")
+	status, text := get(t, http.DefaultClient, "GET", p.URL+"/api/v1/query?query="+url.QueryEscape(`erlang_up{family="`+family+`"} == 1`), "", "")
 	require.Equal(t, http.StatusOK, status)
 	var answer struct{ Data struct{ Result []any } }
 	require.NoError(t, json.Unmarshal([]byte(text), &answer))
@@ -179,7 +179,7 @@ auth: {unauthenticated_role: admin}
 		require.Equal(t, exporterclient.StateUp, seen.State)
 		require.Equal(t, "KV Cluster", seen.Family)
 	}
-	require.Eventually(t, func() bool { return upInPrometheus(t, prometheus) == 5 }, time.Minute, 200*time.Millisecond)
+	require.Eventually(t, func() bool { return upInPrometheus(t, prometheus, "KV Cluster") == 5 }, time.Minute, 200*time.Millisecond)
 	require.Len(t, strings.Fields(members(all[0])), 5)
 	seen := map[string]bool{}
 	for _, n := range all {

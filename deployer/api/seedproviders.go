@@ -24,7 +24,9 @@ type seedProvider struct {
 	AuthURL       string       `json:"auth_url,omitempty"`
 	TenantName    string       `json:"tenant_name,omitempty"`
 	ServiceRegion string       `json:"service_region,omitempty"`
-	Servers       []seedServer `json:"servers,omitempty"`
+	// Endpoint is of a cloud that speaks the API of EC2 elsewhere than Amazon.
+	Endpoint string       `json:"endpoint,omitempty"`
+	Servers  []seedServer `json:"servers,omitempty"`
 }
 
 // seedServer is a host: its name, or an object with more about it.
@@ -96,7 +98,7 @@ func (in seedProvider) provider() (fleet.Provider, error) {
 		p.Servers = append(p.Servers, fleet.Server(server))
 	}
 	for name, value := range map[string]string{
-		"auth_url": in.AuthURL, "tenant_name": in.TenantName, "service_region": in.ServiceRegion,
+		"auth_url": in.AuthURL, "tenant_name": in.TenantName, "service_region": in.ServiceRegion, "endpoint": in.Endpoint,
 	} {
 		if value != "" {
 			p.Settings[name] = value
@@ -117,6 +119,7 @@ func seedProviderOf(p fleet.Provider) seedProviderAnswer {
 			Name: p.Name, Type: seedVirtual, VProvider: p.Kind,
 			Username: p.Secrets["username"], Password: p.Secrets["password"],
 			AuthURL: p.Settings["auth_url"], TenantName: p.Settings["tenant_name"], ServiceRegion: p.Settings["service_region"],
+			Endpoint: p.Settings["endpoint"],
 		},
 	}
 	if p.Kind == fleet.KindPhysical {
