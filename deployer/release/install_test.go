@@ -248,6 +248,7 @@ func TestEnsureUser(t *testing.T) {
 	require.NoError(t, err)
 	defer hosts.Close()
 	root := open(t, hosts, machine.Login())
+	machine.Exec(t, "mkdir", "-p", "/etc/sudoers.d") // as where sudo is installed
 	for range 2 {
 		require.NoError(t, root.EnsureUser(t.Context(), "deploy.er", true))
 	}
