@@ -177,3 +177,13 @@ func (w *Webhook) Notifications(alertname string) []Notification {
 	}
 	return some
 }
+
+// Amtool returns the path of amtool, or skips the test.
+func Amtool(t testing.TB) string {
+	t.Helper()
+	root, err := cached("alertmanager")
+	if err != nil {
+		skip(t, "%v", err)
+	}
+	return filepath.Join(root, "amtool")
+}

@@ -1,0 +1,74 @@
+//go:build e2e
+
+package alerting
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/internal/erltest"
+	"github.com/erlops/erlops/internal/exportertest"
+)
+
+// TestProvokeAlarmsOfNodes are about nodes as seen from outside.
+func TestProvokeAlarmsOfNodes(t *testing.T) {
+	t.Parallel()
+	epmd := erltest.StartEPMD(t)
+	args := []string{"-kernel", "prevent_overlapping_partitions", "false"}
+	a := erltest.Start(t, erltest.Options{EPMD: epmd, Args: args})
+	b := erltest.Start(t, erltest.Options{EPMD: epmd, Cookie: a.Cookie, Args: args})
+	c := erltest.Start(t, erltest.Options{EPMD: epmd, Cookie: a.Cookie, Args: args})
+	wrong := erltest.Start(t, erltest.Options{EPMD: epmd})
+	for _, other := range []*erltest.Node{b, c} {
+		require.Equal(t, "true", a.Eval(t, "net_kernel:connect_node('"+other.Name+"')"))
+	}
+	require.Equal(t, "true", b.Eval(t, "net_kernel:connect_node('"+c.Name+"')"))
+	shop := `application:load({application, shop, [{vsn, "%s"}, {modules, []}, {registered, []}, {applications, [kernel, stdlib]}]}), application:start(shop)`
+	a.Eval(t, fmt.Sprintf(shop, "1.0"))
+	b.Eval(t, fmt.Sprintf(shop, "1.0"))
+	c.Eval(t, fmt.Sprintf(shop, "1.1"))
+	text := config(t, fmt.Sprintf(`- {name: wrong, cookie: wrong, epmd: %q, static_configs: [{targets: [%q]}]}
+alarms:
+  rules:
+    node_down: {major: {for: 3s, clear_for: 0s}, critical: {enabled: false}}
+    node_flapping: {minor: {raise: 1, clear_for: 0s}}
+    agent_load_refused: {warning: {for: 0s}}
+    partition_suspected: {critical: {for: 5s, clear_for: 5s}}
+    different_application_versions: {minor: {for: 2s, clear_for: 0s}}
+    application_not_running: {major: {for: 2s, clear_for: 0s}}
+`, wrong.EPMD, wrong.Name), a, b, c)
+	p := exportertest.Start(t, exportertest.Options{Config: text})
+	for _, n := range []*erltest.Node{a, b, c} {
+		p.AwaitUp(n.Name, patience)
+	}
+	require.Equal(t, wrong.Name, awaitAlarm(t, p, "agent_load_refused").Node)
+	versions := awaitAlarm(t, p, "different_application_versions")
+	require.Equal(t, []string{c.Name, "shop"}, []string{versions.Node, versions.Key})
+	c.Eval(t, "application:stop(shop)")
+	require.Equal(t, c.Name, awaitAlarm(t, p, "application_not_running").Node)
+	awaitNone(t, p, "different_application_versions")
+
+	// Both have seen each other before.
+	require.Eventually(t, func() bool {
+		page := p.Probe(a.Name, patience)
+		return strings.Contains(page.Body, "erlang_vm_dist_node_state{peer=\""+b.Name+"\"} 3")
+	}, patience, time.Second)
+	require.Eventually(t, func() bool {
+		a.Eval(t, "erlang:disconnect_node('"+b.Name+"')")
+		return len(alarms(t, p, "?name=partition_suspected")) > 0
+	}, 3*time.Minute, time.Second)
+	a.Eval(t, "net_kernel:connect_node('"+b.Name+"')")
+	require.Eventually(t, func() bool { return len(alarms(t, p, "?name=partition_suspected")) == 0 }, 3*time.Minute, time.Second)
+
+	c.Kill()
+	require.Equal(t, c.Name, awaitAlarm(t, p, "node_down").Node)
+	awaitAlarm(t, p, "node_flapping")
+	c.Restart()
+	p.AwaitUp(c.Name, patience)
+	awaitNone(t, p, "node_down")
+	require.Equal(t, c.Name, awaitAlarm(t, p, "node_restarted").Node)
+}
