@@ -388,3 +388,21 @@ func TestClocks(t *testing.T) {
 	offsets["b@h"] = 0
 	require.Empty(t, step(6))
 }
+
+func TestEventsOfTheVM(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, alarm.EvaluatorOptions{})
+	events := func(gc, busy, overload float64) snapshot.Table {
+		return table("vm_events", map[string]float64{"long_gc": gc, "busy_dist_port": busy, "mnesia_overload": overload})
+	}
+	s.pulses(2, events(100, 1000, 3)) // from before: nothing new
+	require.Empty(t, s.active())
+	s.pulses(1, events(105, 1011, 4))
+	require.Equal(t, []string{"busy_dist_port/ minor", "long_gc/ warning", "mnesia_overloaded/ minor"}, s.active())
+	s.pulses(1, events(105, 1700, 4))
+	require.Contains(t, s.active(), "busy_dist_port/ major")
+	s.pulses(30, events(105, 1700, 4))
+	require.Equal(t, []string{"mnesia_overloaded/ minor"}, s.active())
+	s.pulses(20, events(105, 1700, 4))
+	require.Empty(t, s.active())
+}

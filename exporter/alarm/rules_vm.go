@@ -371,7 +371,7 @@ func vmEventRules() []Rule {
 		return Rule{
 			ID: id, Title: title, Unit: "events/min", Value: kind + " events in the last minute",
 			Levels: levels, Cause: cause, Repair: repair,
-			Needs: []string{"vm_events.events"}, Since: "the VM's own monitoring (erlang:system_monitor/2), which the exporter sets only where nobody else does",
+			Needs: []string{"vm_events." + kind}, Since: "the collector vm_events, which watches the VM only where nobody else does",
 			Signal: vmEvents(kind),
 		}
 	}
@@ -412,17 +412,8 @@ func vmEventRules() []Rule {
 // vmEvents is the signal of how many events of a kind came in the last minute.
 func vmEvents(kind string) func(*Window) ([]Reading, bool) {
 	return func(w *Window) ([]Reading, bool) {
-		rows, ok := w.Rows("vm_events")
+		total, ok := w.Value("vm_events", kind)
 		if !ok {
-			return nil, false
-		}
-		total, found := 0.0, false
-		for _, r := range rows {
-			if v, ok := r.Value("events"); ok && r.Label("event") == kind {
-				total, found = total+v, true
-			}
-		}
-		if !found {
 			return nil, false
 		}
 		recent, _ := w.Increase("vm_events."+kind, total, time.Minute)
@@ -507,8 +498,8 @@ func mnesiaRules() []Rule {
 			Cause:   "Many writes to disc_copies, or a slow disk.",
 			Repair:  "Raise dump_log_write_threshold and dump_log_time_threshold, use dirty writes or fewer, or a faster disk.",
 			Clears:  "none for 10 minutes",
-			Needs:   []string{"mnesia.overloads"}, Since: "Mnesia's system events (mnesia.overloads)",
-			Signal: recent("mnesia", "overloads", 10*time.Minute),
+			Needs:   []string{"vm_events.mnesia_overload"}, Since: "the collector vm_events",
+			Signal: recent("vm_events", "mnesia_overload", 10*time.Minute),
 		},
 	}
 }
