@@ -88,7 +88,7 @@ func (b backend) Node(name string) (api.Node, bool) {
 func (b backend) Add(ctx context.Context, r api.NodeRegistration) error {
 	return apiError(b.fleet.Add(ctx, store.Registration{
 		Name: r.Name, Address: r.Address, EPMD: r.EPMD, Family: r.Family, Labels: r.Labels,
-		CookieRef: r.CookieRef, Cookie: store.Cookie(r.Cookie),
+		CookieRef: r.CookieRef, Cookie: store.Cookie(r.Cookie), Connected: registeredConnected(r.ConnectedNodes),
 	}))
 }
 
@@ -150,8 +150,21 @@ func apiNode(s node.Status) api.Node {
 		Release: api.Release{Name: s.Info.ScriptName, Version: s.Info.ScriptVersion},
 		Agent: api.AgentCost{
 			Reductions: int64(s.Cost.Reductions), MemoryBytes: int64(s.Cost.MemoryBytes),
-			MessageQueueLength: int64(s.Cost.MailboxLen),
+			MessageQueueLength: int64(s.Cost.MailboxLen), Dropped: int64(s.Cost.Dropped), Shedding: s.Cost.Shedding,
 		},
+	}
+	if s.State == node.Up {
+		n.Agent.Kind = s.Info.Agent
+	}
+	if s.Connected != nil {
+		n.ConnectedNodes = &api.ConnectedNodes{
+			Include: s.Connected.Include, Exclude: s.Connected.Exclude, Hidden: s.Connected.Hidden,
+			MaxDepth: s.Connected.MaxDepth, MaxNodes: s.Connected.MaxNodes,
+		}
+	}
+	if s.Found != nil {
+		n.DiscoveredFrom, n.DiscoveryRoot = s.Found.Via, s.Found.Root
+		n.DiscoveryDepth, n.Hidden = s.Found.Depth, s.Found.Hidden
 	}
 	for _, a := range s.Info.Applications {
 		n.Applications = append(n.Applications, api.Application{Name: a.Name, Version: a.Version, Description: a.Description})
@@ -179,6 +192,9 @@ func apiError(err error) error {
 		{node.ErrDiscovered, api.CodeConflict},
 		{store.ErrNoKey, api.CodeInvalid},
 		{node.ErrNotRunning, api.CodeUnavailable},
+		{node.ErrNoFamily, api.CodeNotFound},
+		{node.ErrNoRule, api.CodeNotFound},
+		{node.ErrFamilyKnown, api.CodeConflict},
 	} {
 		if errors.Is(err, known.err) {
 			return api.Errorf(known.code, "%w", err)

@@ -21,6 +21,7 @@ import (
 	"github.com/erlops/erlops/exporter/metrics"
 	"github.com/erlops/erlops/exporter/node"
 	"github.com/erlops/erlops/exporter/store"
+	"github.com/erlops/erlops/exporter/topology"
 	"github.com/erlops/erlops/exporter/web"
 )
 
@@ -56,6 +57,7 @@ type Exporter struct {
 	store     *store.Store
 	fleet     *node.Fleet
 	alarms    *alarms
+	topology  *topology.Topology
 	discovery *discovery.Manager
 	pages     *metrics.Handler
 	api       *api.Server
@@ -131,7 +133,16 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 		return err
 	}
 	e.alarms.watch(e.fleet)
+	if err := e.fleet.SetFamilies(familyPatterns(c)); err != nil {
+		return err
+	}
 	e.fleet.Apply(groups(c))
+	e.topology, err = topology.New(topology.Options{
+		Fleet: e.fleet, Store: e.store, Own: e.network.Name(), Logger: e.logger, Registerer: registry,
+	})
+	if err != nil {
+		return err
+	}
 	e.discovery, err = discovery.New(discovery.Options{
 		Groups: c.Discovery(), Logger: e.logger, Registerer: registry, EPMDNames: epmdNames,
 	})
@@ -153,7 +164,10 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	if err != nil {
 		return err
 	}
-	e.api, err = api.New(api.Options{Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Logger: e.logger, Registerer: registry})
+	e.api, err = api.New(api.Options{
+		Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Topology: apiTopology{e.fleet, e.topology},
+		Logger: e.logger, Registerer: registry,
+	})
 	if err != nil {
 		return err
 	}
@@ -192,6 +206,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	}()
 	group.Go(func() error { return e.fleet.Run(groupCtx) })
 	group.Go(func() error { return e.alarms.run(groupCtx) })
+	group.Go(func() error { return e.topology.Run(groupCtx) })
 	group.Go(func() error { return e.discovery.Run(groupCtx) })
 	group.Go(func() error { return e.api.Run(groupCtx) })
 	group.Go(func() error { return e.web.Run(groupCtx) })
@@ -212,14 +227,15 @@ func (e *Exporter) Run(ctx context.Context) error {
 	return err
 }
 
-// pulse takes the readings that the fleet takes by itself.
+// pulse takes the readings that the fleet takes by itself; it does not block.
 func (e *Exporter) pulse(p node.Pulse) {
 	e.alarms.pulse(p)
+	e.topology.Pulse(p)
 }
 
-// sources are what nodes are to tell as it happens.
+// sources are what nodes are to tell, as it happens or when they are asked.
 func (e *Exporter) sources(n node.Ref) []agent.Source {
-	return e.alarms.sources.of(n)
+	return append(e.alarms.sources.of(n), agent.InventorySource())
 }
 
 // handOver gives what discovery finds to the fleet.

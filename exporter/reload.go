@@ -51,6 +51,9 @@ func (e *Exporter) reload() error {
 		return errors.Join(err, e.web.Apply(webAuth(old)))
 	}
 	e.alarms.apply(c)
+	if err := e.fleet.SetFamilies(familyPatterns(c)); err != nil {
+		return err
+	}
 	e.fleet.Apply(groups(c))
 	e.mu.Lock()
 	defer e.mu.Unlock()

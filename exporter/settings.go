@@ -102,8 +102,9 @@ func groups(c *config.Config) map[string]node.Group {
 		all[g.Name] = node.Group{
 			Name: g.Name, Cookie: revealed(g.Cookie), EPMD: g.EPMD, TLS: g.TLS,
 			Family: g.Family, FamilyBy: string(g.FamilyBy), Applications: g.Applications,
-			Settings: agentSettings(c, g.Name, g.Allocators, g.MSAcc, g.Collectors, g.Agent),
-			Families: familySwitches(c),
+			Connected: connectedRules(g.Connected),
+			Settings:  agentSettings(c, g.Name, g.Allocators, g.MSAcc, g.Collectors, g.Agent),
+			Families:  familySwitches(c),
 		}
 	}
 	return all

@@ -64,10 +64,15 @@ func agentsOf(nodes []client.Node) []agent {
 const jsonTime = "2006-01-02T15:04:05Z07:00"
 
 func (p *program) agentTable(w io.Writer, agents []agent, nodes int) {
-	clikit.Header(w, "NODE", "FAMILY", "ATTACHED", "RECONNECTS", "MEMORY", "REDUCTIONS", "QUEUE")
+	clikit.Header(w, "NODE", "FAMILY", "KIND", "ATTACHED", "RECONNECTS", "MEMORY", "REDUCTIONS", "QUEUE", "DROPPED", "REMARK")
 	for _, a := range agents {
-		clikit.Row(w, a.Node, a.Family, clikit.Age(p.now(), a.node.Since), a.Reconnects,
-			clikit.Bytes(a.Cost.MemoryBytes), a.Cost.Reductions, a.Cost.MessageQueueLength)
+		remark := ""
+		if a.Cost.Shedding {
+			remark = "leaves out what is dear: it has passed its limits"
+		}
+		clikit.Row(w, a.Node, a.Family, a.Cost.Kind, clikit.Age(p.now(), a.node.Since), a.Reconnects,
+			clikit.Bytes(a.Cost.MemoryBytes), a.Cost.Reductions, a.Cost.MessageQueueLength,
+			a.Cost.Dropped, clikit.Styled{Text: remark, Style: clikit.Warn})
 	}
 	fmt.Fprintf(w, "%s on %s\n", clikit.Count(len(agents), "agent"), clikit.Count(nodes, "node"))
 }

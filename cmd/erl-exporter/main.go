@@ -91,6 +91,8 @@ func (p *program) app() *cli.App {
 func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
 		p.nodesCommand(),
+		p.familiesCommand(),
+		p.graphCommand(),
 		p.agentsCommand(),
 		p.alarmsCommand(),
 		clikit.CompletionCommand("erl-exporter", p.stdout),

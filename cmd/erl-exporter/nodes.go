@@ -25,7 +25,10 @@ func nodeFilterFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "family", Usage: "only nodes of `FAMILY`; repeatable"},
 		&cli.StringSliceFlag{Name: "state", Usage: "only nodes in `STATE`: " + strings.Join(stateNames(), ", ") + "; repeatable"},
 		&cli.StringFlag{Name: "name", Usage: "only nodes whose whole name matches `PATTERN`, in which * is any characters and ? one"},
-		&cli.StringFlag{Name: "sort", Value: "name", Usage: "sort by `COLUMN`: name, family, state, since; with - in front in descending order"},
+		&cli.StringSliceFlag{Name: "application", Usage: "only nodes that run `APPLICATION`; repeatable"},
+		&cli.StringSliceFlag{Name: "otp", Usage: "only nodes of the OTP `RELEASE`; repeatable"},
+		&cli.StringSliceFlag{Name: "source", Usage: "only nodes that became known by `SOURCE`, such as static, epmd, registered or connected; repeatable"},
+		&cli.StringFlag{Name: "sort", Value: "name", Usage: "sort by `COLUMN`: name, family, state, since, otp_release, agent_memory, agent_reductions; with - in front in descending order"},
 		&cli.IntFlag{Name: "limit", Usage: "show at most `N` nodes (default: all)"},
 	}
 }
@@ -80,7 +83,10 @@ func (p *program) listNodes(c *cli.Context, e *connection) error {
 // nodeParams makes the parameters of a list out of the flags. What it cannot
 // check the exporter does.
 func nodeParams(c *cli.Context) (client.ListNodesParams, error) {
-	params := client.ListNodesParams{Family: c.StringSlice("family")}
+	params := client.ListNodesParams{
+		Family: c.StringSlice("family"), Application: c.StringSlice("application"),
+		OTPRelease: c.StringSlice("otp"), Source: c.StringSlice("source"),
+	}
 	for _, state := range c.StringSlice("state") {
 		if !slices.Contains(stateNames(), state) {
 			return params, clikit.Usagef("--state %q is not one of %s", state, strings.Join(stateNames(), ", "))
@@ -219,6 +225,16 @@ func (p *program) nodeFields(w io.Writer, n client.Node) {
 	if !n.LastErrorTime.IsZero() {
 		clikit.Fields(w, "Last error", fmt.Sprintf("%s (%s ago)", n.LastError, clikit.Age(p.now(), n.LastErrorTime)))
 	}
+	if n.DiscoveredFrom != "" {
+		text := fmt.Sprintf("connected to %s, %s from %s", n.DiscoveredFrom, clikit.Count(n.DiscoveryDepth, "step"), n.DiscoveryRoot)
+		if n.Hidden {
+			text += ", hidden"
+		}
+		clikit.Fields(w, "Found", text)
+	}
+	if n.ConnectedNodes != nil {
+		clikit.Fields(w, "Connected nodes", connectedText(*n.ConnectedNodes))
+	}
 	clikit.Fields(w, "Source", n.Source, "Target group", n.Group, "Address", n.Address, "epmd", n.EPMD)
 	for _, name := range slices.Sorted(maps.Keys(n.Labels)) {
 		clikit.Fields(w, "Label", name+"="+n.Labels[name])
@@ -233,6 +249,21 @@ func (p *program) nodeFields(w io.Writer, n client.Node) {
 	for _, a := range apps {
 		clikit.Fields(w, "Application", a.Name+" "+a.Version)
 	}
+}
+
+// connectedText says which connected nodes are attached too.
+func connectedText(c client.ConnectedNodes) string {
+	text := fmt.Sprintf("attached too, up to %s away and %d in all", clikit.Count(c.MaxDepth, "step"), c.MaxNodes)
+	if len(c.Include) > 0 {
+		text += ", only " + strings.Join(c.Include, ", ")
+	}
+	if len(c.Exclude) > 0 {
+		text += ", not " + strings.Join(c.Exclude, ", ")
+	}
+	if c.Hidden {
+		text += ", hidden ones too"
+	}
+	return text
 }
 
 const timeFormat = "2006-01-02 15:04:05"

@@ -26,6 +26,9 @@ import (
 //	await ARGS... [-- TEXT]  calls erl-exporter until it prints TEXT and exits with 0
 //	exits CODE ARGS...       calls it once; it must exit with CODE
 //	kill-node NODE           kills the node
+//	connect NODE NODE        connects two nodes
+//	set-env NODE KEY VALUE   sets a key of the environment of kernel
+//	sleep-diff               waits until families are compared anew
 //	expand FILE              replaces variables in a file
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -37,6 +40,7 @@ func TestScripts(t *testing.T) {
 		Setup:              func(env *testscript.Env) error { return setScene(t, env, filepath.Dir(program)) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": awaitCommand, "kill-node": killNode, "exits": exits, "expand": expand,
+			"connect": connectNodes, "set-env": setEnvironment, "sleep-diff": nextDiff,
 		},
 	})
 }
@@ -111,14 +115,31 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func killNode(ts *testscript.TestScript, _ bool, args []string) {
+func sceneNode(ts *testscript.TestScript, name string) *erltest.Node {
 	nodes, _ := ts.Value(sceneKey{}).(map[string]*erltest.Node)
-	n, ok := nodes[args[0]]
+	n, ok := nodes[name]
 	if !ok {
-		ts.Fatalf("no node %q", args[0])
+		ts.Fatalf("no node %q", name)
 	}
-	ts.Check(syscall.Kill(n.Pid, syscall.SIGKILL))
+	return n
 }
+
+func killNode(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(syscall.Kill(sceneNode(ts, args[0]).Pid, syscall.SIGKILL))
+}
+
+func connectNodes(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := sceneNode(ts, args[0]).TryEval("net_kernel:connect_node('" + args[1] + "')")
+	ts.Check(err)
+}
+
+func setEnvironment(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := sceneNode(ts, args[0]).TryEval(fmt.Sprintf("application:set_env(kernel, %s, %q)", args[1], args[2]))
+	ts.Check(err)
+}
+
+// nextDiff waits for as long as a comparison is shared.
+func nextDiff(*testscript.TestScript, bool, []string) { time.Sleep(16 * time.Second) }
 
 func expand(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])

@@ -165,6 +165,45 @@ func (e EventType) Valid() bool {
 	}
 }
 
+// Defines values for FamilyRuleKind.
+const (
+	FamilyRuleKindPattern FamilyRuleKind = "pattern"
+	FamilyRuleKindRename  FamilyRuleKind = "rename"
+)
+
+// Valid indicates whether the value is a known member of the FamilyRuleKind enum.
+func (e FamilyRuleKind) Valid() bool {
+	switch e {
+	case FamilyRuleKindPattern:
+		return true
+	case FamilyRuleKindRename:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LinkStatus.
+const (
+	LinkStatusAsymmetric LinkStatus = "asymmetric"
+	LinkStatusConnected  LinkStatus = "connected"
+	LinkStatusLost       LinkStatus = "lost"
+)
+
+// Valid indicates whether the value is a known member of the LinkStatus enum.
+func (e LinkStatus) Valid() bool {
+	switch e {
+	case LinkStatusAsymmetric:
+		return true
+	case LinkStatusConnected:
+		return true
+	case LinkStatusLost:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for State.
 const (
 	StateConnecting State = "connecting"
@@ -195,32 +234,80 @@ func (e State) Valid() bool {
 	}
 }
 
+// Defines values for ListFamiliesParamsSort.
+const (
+	ListFamiliesParamsSortMinusName     ListFamiliesParamsSort = "-name"
+	ListFamiliesParamsSortMinusNodes    ListFamiliesParamsSort = "-nodes"
+	ListFamiliesParamsSortMinusProblems ListFamiliesParamsSort = "-problems"
+	ListFamiliesParamsSortName          ListFamiliesParamsSort = "name"
+	ListFamiliesParamsSortNodes         ListFamiliesParamsSort = "nodes"
+	ListFamiliesParamsSortProblems      ListFamiliesParamsSort = "problems"
+)
+
+// Valid indicates whether the value is a known member of the ListFamiliesParamsSort enum.
+func (e ListFamiliesParamsSort) Valid() bool {
+	switch e {
+	case ListFamiliesParamsSortMinusName:
+		return true
+	case ListFamiliesParamsSortMinusNodes:
+		return true
+	case ListFamiliesParamsSortMinusProblems:
+		return true
+	case ListFamiliesParamsSortName:
+		return true
+	case ListFamiliesParamsSortNodes:
+		return true
+	case ListFamiliesParamsSortProblems:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListNodesParamsSort.
 const (
-	ListNodesParamsSortFamily      ListNodesParamsSort = "family"
-	ListNodesParamsSortMinusFamily ListNodesParamsSort = "-family"
-	ListNodesParamsSortMinusName   ListNodesParamsSort = "-name"
-	ListNodesParamsSortMinusSince  ListNodesParamsSort = "-since"
-	ListNodesParamsSortMinusState  ListNodesParamsSort = "-state"
-	ListNodesParamsSortName        ListNodesParamsSort = "name"
-	ListNodesParamsSortSince       ListNodesParamsSort = "since"
-	ListNodesParamsSortState       ListNodesParamsSort = "state"
+	ListNodesParamsSortAgentMemory          ListNodesParamsSort = "agent_memory"
+	ListNodesParamsSortAgentReductions      ListNodesParamsSort = "agent_reductions"
+	ListNodesParamsSortFamily               ListNodesParamsSort = "family"
+	ListNodesParamsSortMinusAgentMemory     ListNodesParamsSort = "-agent_memory"
+	ListNodesParamsSortMinusAgentReductions ListNodesParamsSort = "-agent_reductions"
+	ListNodesParamsSortMinusFamily          ListNodesParamsSort = "-family"
+	ListNodesParamsSortMinusName            ListNodesParamsSort = "-name"
+	ListNodesParamsSortMinusOTPRelease      ListNodesParamsSort = "-otp_release"
+	ListNodesParamsSortMinusSince           ListNodesParamsSort = "-since"
+	ListNodesParamsSortMinusState           ListNodesParamsSort = "-state"
+	ListNodesParamsSortName                 ListNodesParamsSort = "name"
+	ListNodesParamsSortOTPRelease           ListNodesParamsSort = "otp_release"
+	ListNodesParamsSortSince                ListNodesParamsSort = "since"
+	ListNodesParamsSortState                ListNodesParamsSort = "state"
 )
 
 // Valid indicates whether the value is a known member of the ListNodesParamsSort enum.
 func (e ListNodesParamsSort) Valid() bool {
 	switch e {
+	case ListNodesParamsSortAgentMemory:
+		return true
+	case ListNodesParamsSortAgentReductions:
+		return true
 	case ListNodesParamsSortFamily:
+		return true
+	case ListNodesParamsSortMinusAgentMemory:
+		return true
+	case ListNodesParamsSortMinusAgentReductions:
 		return true
 	case ListNodesParamsSortMinusFamily:
 		return true
 	case ListNodesParamsSortMinusName:
+		return true
+	case ListNodesParamsSortMinusOTPRelease:
 		return true
 	case ListNodesParamsSortMinusSince:
 		return true
 	case ListNodesParamsSortMinusState:
 		return true
 	case ListNodesParamsSortName:
+		return true
+	case ListNodesParamsSortOTPRelease:
 		return true
 	case ListNodesParamsSortSince:
 		return true
@@ -231,13 +318,33 @@ func (e ListNodesParamsSort) Valid() bool {
 	}
 }
 
+// AddNodeAction WombatOAM's form of adding a node.
+type AddNodeAction struct {
+	// Cookie The cookie itself. It is stored encrypted and never answered.
+	Cookie Secret `json:"cookie,omitempty,omitzero"`
+
+	// DiscoverConnectedNodes Attach the nodes that it is connected to, too.
+	DiscoverConnectedNodes bool   `json:"discover_connected_nodes,omitempty,omitzero"`
+	Name                   string `json:"name"`
+}
+
 // AgentCost What the exporter's agent costs the node.
 type AgentCost struct {
-	MemoryBytes        int64 `json:"memory_bytes"`
-	MessageQueueLength int64 `json:"message_queue_length"`
+	// Dropped Messages that it could not send.
+	Dropped int64 `json:"dropped,omitempty,omitzero"`
+
+	// Kind `injected`, `released` (the release includes it) or `none` (read by plain calls); empty unless up.
+	//
+	// Example: injected
+	Kind               string `json:"kind,omitempty,omitzero"`
+	MemoryBytes        int64  `json:"memory_bytes"`
+	MessageQueueLength int64  `json:"message_queue_length"`
 
 	// Reductions Since it was attached.
 	Reductions int64 `json:"reductions"`
+
+	// Shedding It has passed its own limits and leaves out what is dear.
+	Shedding bool `json:"shedding,omitempty,omitzero"`
 }
 
 // Alarm defines model for Alarm.
@@ -399,6 +506,51 @@ type Application struct {
 	Version string `json:"version"`
 }
 
+// ConnectedNodes Which nodes that a node is connected to are attached too, and which of
+// those that these are connected to, and so on.
+type ConnectedNodes struct {
+	// Exclude Regular expressions of nodes that are left alone; they come before `include`.
+	Exclude []string `json:"exclude,omitempty,omitzero"`
+
+	// Hidden Take hidden nodes too.
+	Hidden bool `json:"hidden,omitempty,omitzero"`
+
+	// Include Regular expressions, one of which the whole name of a node has to match; empty takes all.
+	Include []string `json:"include,omitempty,omitzero"`
+
+	// MaxDepth How many steps away from the node; 8 when it is not there.
+	MaxDepth int `json:"max_depth,omitempty,omitzero"`
+
+	// MaxNodes How many nodes in all; 200 when it is not there.
+	MaxNodes int `json:"max_nodes,omitempty,omitzero"`
+}
+
+// DiffNode defines model for DiffNode.
+type DiffNode struct {
+	// ClockErrorSeconds How wrong that may be.
+	ClockErrorSeconds float64 `json:"clock_error_seconds,omitempty,omitzero"`
+
+	// ClockOffsetSeconds How far its clock is ahead of the exporter's.
+	ClockOffsetSeconds float64 `json:"clock_offset_seconds,omitempty,omitzero"`
+
+	// Compared Whether it could be asked.
+	Compared bool `json:"compared"`
+
+	// Error Why not, or why a part of the comparison is without it.
+	Error string `json:"error,omitempty,omitzero"`
+	Name  string `json:"name"`
+}
+
+// Difference defines model for Difference.
+type Difference struct {
+	// Application That of a key of an environment.
+	Application string `json:"application,omitempty,omitzero"`
+	Name        string `json:"name"`
+
+	// Variants The variant that most nodes have comes first.
+	Variants []Variant `json:"variants"`
+}
+
 // Event defines model for Event.
 type Event struct {
 	Family string `json:"family,omitempty,omitzero"`
@@ -442,6 +594,120 @@ type Event struct {
 // - `reset`: events were missed; read the list of nodes again
 type EventType string
 
+// Family defines model for Family.
+type Family struct {
+	// Name Example: rabbit
+	Name string `json:"name"`
+
+	// Nodes How many nodes belong to it.
+	Nodes int `json:"nodes"`
+
+	// OTPReleases The OTP releases of its nodes.
+	//
+	// Example: ["25"]
+	OTPReleases []string `json:"otp_releases"`
+
+	// Problems How many findings concern it; see `/findings`.
+	Problems int `json:"problems"`
+
+	// Releases The releases that its nodes run, with versions.
+	Releases []Release `json:"releases"`
+
+	// Sources How its nodes became known.
+	Sources []string `json:"sources"`
+
+	// States How many of them are in each state.
+	//
+	// Example: {"down":1,"up":2}
+	States map[string]int `json:"states"`
+}
+
+// FamilyDiff defines model for FamilyDiff.
+type FamilyDiff struct {
+	// Applications Applications of different versions, and those that not all nodes have or run.
+	Applications []Difference `json:"applications"`
+
+	// ClockSpreadSeconds How far the clocks are apart at least.
+	ClockSpreadSeconds float64 `json:"clock_spread_seconds"`
+
+	// Differs Whether there is any difference.
+	Differs bool `json:"differs"`
+
+	// Environment Keys whose values differ. The values are masked.
+	Environment []Difference `json:"environment"`
+	Family      string       `json:"family"`
+
+	// LeftOut How many differences there are beside the first 1000 of each list.
+	LeftOut int `json:"left_out"`
+
+	// Modules Modules whose code is not the same on all nodes that have them loaded; the values are MD5 sums.
+	Modules []Difference `json:"modules"`
+	Nodes   []DiffNode   `json:"nodes"`
+
+	// OTPReleases All OTP releases with their nodes; one when there is no difference.
+	OTPReleases []Variant `json:"otp_releases"`
+
+	// Time When the nodes were asked.
+	Time time.Time `json:"time"`
+
+	// TimeZones All offsets of the local time with their nodes; one when there is no difference.
+	TimeZones []Variant `json:"time_zones"`
+}
+
+// FamilyList defines model for FamilyList.
+type FamilyList struct {
+	Families []Family `json:"families"`
+
+	// NextCursor What to pass as `cursor` for the next page; not there on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+
+	// Total How many families match the filters, on all pages.
+	Total int `json:"total"`
+}
+
+// FamilyMerge defines model for FamilyMerge.
+type FamilyMerge struct {
+	Families []string `json:"families"`
+}
+
+// FamilyPattern defines model for FamilyPattern.
+type FamilyPattern struct {
+	Family string `json:"family"`
+
+	// Pattern A regular expression that the whole name of a node has to match.
+	Pattern string `json:"pattern"`
+}
+
+// FamilyRename defines model for FamilyRename.
+type FamilyRename struct {
+	Name string `json:"name"`
+}
+
+// FamilyRule defines model for FamilyRule.
+type FamilyRule struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Family The family that the nodes belong to by this rule.
+	Family string `json:"family"`
+	ID     string `json:"id"`
+
+	// Kind - `pattern`: nodes whose name matches belong to the family
+	// - `rename`: what would be of the one family is of the other
+	Kind FamilyRuleKind `json:"kind"`
+
+	// Matches The pattern, or the name of the family that was renamed or merged.
+	Matches string `json:"matches"`
+}
+
+// FamilyRuleKind - `pattern`: nodes whose name matches belong to the family
+// - `rename`: what would be of the one family is of the other
+type FamilyRuleKind string
+
+// FamilyRuleList defines model for FamilyRuleList.
+type FamilyRuleList struct {
+	Rules []FamilyRule `json:"rules"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Detail What is wrong with it.
@@ -458,6 +724,110 @@ type FieldError struct {
 	Pointer string `json:"pointer,omitempty,omitzero"`
 }
 
+// Finding defines model for Finding.
+type Finding struct {
+	// Detail What is wrong, in a sentence.
+	Detail string `json:"detail"`
+	Family string `json:"family"`
+
+	// Instance Tells findings of a kind in a family apart.
+	Instance string `json:"instance"`
+
+	// Kind `partition_suspected`, `different_application_versions`, `application_not_running`, `time_diff` or `time_zone_diff`.
+	Kind  string    `json:"kind"`
+	Nodes []string  `json:"nodes"`
+	Since time.Time `json:"since,omitempty,omitzero"`
+
+	// Value Seconds, for `time_diff`.
+	Value float64 `json:"value,omitempty,omitzero"`
+}
+
+// FindingList defines model for FindingList.
+type FindingList struct {
+	Findings []Finding `json:"findings"`
+}
+
+// Graph defines model for Graph.
+type Graph struct {
+	// LeftOut Links beside the first 50 000; those that look like a partition come first.
+	LeftOut int         `json:"left_out"`
+	Links   []GraphLink `json:"links"`
+	Nodes   []GraphNode `json:"nodes"`
+	Time    time.Time   `json:"time"`
+}
+
+// GraphLink defines model for GraphLink.
+type GraphLink struct {
+	A string `json:"a"`
+	B string `json:"b"`
+
+	// FromA What one end says of a link. Bytes are since it was made.
+	FromA LinkTraffic `json:"from_a,omitempty,omitzero"`
+
+	// FromB What one end says of a link. Bytes are since it was made.
+	FromB LinkTraffic `json:"from_b,omitempty,omitzero"`
+
+	// Hidden One end is hidden to the other.
+	Hidden bool `json:"hidden,omitempty,omitzero"`
+
+	// NotSeenBy The ends that were asked and do not see it.
+	NotSeenBy []string `json:"not_seen_by,omitempty,omitzero"`
+
+	// Partition It looks like a network partition, and not only at one look.
+	Partition bool `json:"partition,omitempty,omitzero"`
+
+	// Reason Why, in words.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// SeenBy The ends that see it.
+	SeenBy []string `json:"seen_by,omitempty,omitzero"`
+
+	// Since Since when it has this status, as far as the exporter knows.
+	Since time.Time `json:"since"`
+
+	// Status - `connected`: seen by both ends, or by the one that can be asked
+	// - `asymmetric`: seen by one end and not by the other
+	// - `lost`: seen by neither, though it ought to be there
+	Status LinkStatus `json:"status"`
+}
+
+// GraphNode defines model for GraphNode.
+type GraphNode struct {
+	// Family Empty for a node that is no target, as `state`.
+	Family string `json:"family,omitempty,omitzero"`
+
+	// Hidden Others see it as a hidden node only.
+	Hidden bool   `json:"hidden,omitempty,omitzero"`
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+
+	// Reporting It is attached and has said lately what it sees.
+	Reporting bool `json:"reporting"`
+
+	// State - `pending`: known, not yet dialled
+	// - `connecting`: being dialled
+	// - `up`: attached
+	// - `down`: cannot be reached; tried again for ever
+	// - `refused`: reached, and it refuses to be attached (wrong cookie, too old, owned by another exporter)
+	// - `suspended`: left alone until resumed
+	State State `json:"state,omitempty,omitzero"`
+}
+
+// LinkStatus - `connected`: seen by both ends, or by the one that can be asked
+// - `asymmetric`: seen by one end and not by the other
+// - `lost`: seen by neither, though it ought to be there
+type LinkStatus string
+
+// LinkTraffic What one end says of a link. Bytes are since it was made.
+type LinkTraffic struct {
+	QueueBytes    int64 `json:"queue_bytes"`
+	ReceivedBytes int64 `json:"received_bytes"`
+	SentBytes     int64 `json:"sent_bytes"`
+
+	// State `pending`, `up_pending` or `up`.
+	State string `json:"state,omitempty,omitzero"`
+}
+
 // Node defines model for Node.
 type Node struct {
 	// Address Where it is dialled without epmd, as host:port; empty when epmd is asked.
@@ -471,6 +841,20 @@ type Node struct {
 
 	// Architecture Example: x86_64-pc-linux-gnu
 	Architecture string `json:"architecture,omitempty,omitzero"`
+
+	// ConnectedNodes Nodes that it is connected to are attached too, by these rules.
+	ConnectedNodes *ConnectedNodes `json:"connected_nodes,omitempty"`
+
+	// DiscoveredFrom The node that was seen to be connected to it; only with the source `connected`, as the next three.
+	//
+	// Example: rabbit@mq1.example.org
+	DiscoveredFrom string `json:"discovered_from,omitempty,omitzero"`
+
+	// DiscoveryDepth How many steps it is from there.
+	DiscoveryDepth int `json:"discovery_depth,omitempty,omitzero"`
+
+	// DiscoveryRoot The target at which the search began that found it.
+	DiscoveryRoot string `json:"discovery_root,omitempty,omitzero"`
 
 	// EPMD The epmd that is asked, as host:port.
 	EPMD string `json:"epmd,omitempty,omitzero"`
@@ -487,6 +871,9 @@ type Node struct {
 
 	// Group The name of the entry of `targets` in the configuration that it belongs to.
 	Group string `json:"group,omitempty,omitzero"`
+
+	// Hidden It was seen as a hidden node only.
+	Hidden bool `json:"hidden,omitempty,omitzero"`
 
 	// ID Made from the name; stays the same over restarts of node and exporter.
 	//
@@ -578,6 +965,9 @@ type NodeRegistration struct {
 	// Address Dial the node here, as host:port, without asking any epmd.
 	Address string `json:"address,omitempty,omitzero"`
 
+	// ConnectedNodes Attach the nodes that it is connected to, too. `{}` takes them by default rules.
+	ConnectedNodes *ConnectedNodes `json:"connected_nodes,omitempty"`
+
 	// Cookie The cookie itself. It is stored encrypted and never answered; prefer `cookie_ref`.
 	Cookie Secret `json:"cookie,omitempty,omitzero"`
 
@@ -636,8 +1026,20 @@ type Release struct {
 // - `suspended`: left alone until resumed
 type State string
 
+// Variant defines model for Variant.
+type Variant struct {
+	Nodes []string `json:"nodes"`
+	Value string   `json:"value"`
+}
+
 // AlarmID defines model for AlarmID.
 type AlarmID = string
+
+// FamilyFilter defines model for FamilyFilter.
+type FamilyFilter = []string
+
+// FamilyName defines model for FamilyName.
+type FamilyName = string
 
 // NodeName defines model for NodeName.
 type NodeName = string
@@ -715,6 +1117,44 @@ type StreamEventsParams struct {
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
+// ListFamiliesParams defines parameters for ListFamilies.
+type ListFamiliesParams struct {
+	// Name Only families whose whole name matches this pattern, in which `*`
+	// stands for any characters and `?` for one.
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
+
+	// Sort What to sort by; with a leading `-` in descending order. Families
+	// that are equal in it are in the order of their names.
+	Sort *ListFamiliesParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Limit The most families to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filters and the same `sort`.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListFamiliesParamsSort defines parameters for ListFamilies.
+type ListFamiliesParamsSort string
+
+// ListFindingsParams defines parameters for ListFindings.
+type ListFindingsParams struct {
+	// Family Only what concerns nodes of this family. Repeat it for several.
+	Family FamilyFilter `form:"family,omitempty" json:"family,omitempty,omitzero"`
+}
+
+// GetGraphParams defines parameters for GetGraph.
+type GetGraphParams struct {
+	// Family Only what concerns nodes of this family. Repeat it for several.
+	Family FamilyFilter `form:"family,omitempty" json:"family,omitempty,omitzero"`
+}
+
+// GetGraphDOTParams defines parameters for GetGraphDOT.
+type GetGraphDOTParams struct {
+	// Family Only what concerns nodes of this family. Repeat it for several.
+	Family FamilyFilter `form:"family,omitempty" json:"family,omitempty,omitzero"`
+}
+
 // ListNodesParams defines parameters for ListNodes.
 type ListNodesParams struct {
 	// Family Only nodes of this family. Repeat it for several.
@@ -722,6 +1162,16 @@ type ListNodesParams struct {
 
 	// State Only nodes in this state. Repeat it for several.
 	State []State `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Application Only nodes that ran this application when they were attached.
+	// Repeat it for several, of which a node has to run all.
+	Application []string `form:"application,omitempty" json:"application,omitempty,omitzero"`
+
+	// OTPRelease Only nodes of this OTP release. Repeat it for several.
+	OTPRelease []string `form:"otp_release,omitempty" json:"otp_release,omitempty,omitzero"`
+
+	// Source Only nodes that became known in this way. Repeat it for several.
+	Source []string `form:"source,omitempty" json:"source,omitempty,omitzero"`
 
 	// Name Only nodes whose whole name matches this pattern, in which `*`
 	// stands for any characters and `?` for one.
@@ -742,6 +1192,9 @@ type ListNodesParams struct {
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
 
+// AddNodeActionJSONRequestBody defines body for AddNodeAction for application/json ContentType.
+type AddNodeActionJSONRequestBody = AddNodeAction
+
 // ActOnAlarmsJSONRequestBody defines body for ActOnAlarms for application/json ContentType.
 type ActOnAlarmsJSONRequestBody = AlarmAction
 
@@ -757,11 +1210,23 @@ type CommentAlarmJSONRequestBody = AlarmNote
 // UnacknowledgeAlarmJSONRequestBody defines body for UnacknowledgeAlarm for application/json ContentType.
 type UnacknowledgeAlarmJSONRequestBody = AlarmNote
 
+// MergeFamiliesJSONRequestBody defines body for MergeFamilies for application/json ContentType.
+type MergeFamiliesJSONRequestBody = FamilyMerge
+
+// RenameFamilyJSONRequestBody defines body for RenameFamily for application/json ContentType.
+type RenameFamilyJSONRequestBody = FamilyRename
+
+// AddFamilyPatternJSONRequestBody defines body for AddFamilyPattern for application/json ContentType.
+type AddFamilyPatternJSONRequestBody = FamilyPattern
+
 // AddNodeJSONRequestBody defines body for AddNode for application/json ContentType.
 type AddNodeJSONRequestBody = NodeRegistration
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// AddNodeAction Add a node, in WombatOAM's form
+	// (POST /actions/add-node)
+	AddNodeAction(w http.ResponseWriter, r *http.Request)
 	// ListAlarms List active alarms
 	// (GET /alarms)
 	ListAlarms(w http.ResponseWriter, r *http.Request, params ListAlarmsParams)
@@ -792,6 +1257,39 @@ type ServerInterface interface {
 	// StreamEvents Follow what happens to nodes
 	// (GET /events)
 	StreamEvents(w http.ResponseWriter, r *http.Request, params StreamEventsParams)
+	// ListFamilies List families
+	// (GET /families)
+	ListFamilies(w http.ResponseWriter, r *http.Request, params ListFamiliesParams)
+	// GetFamily Show a family
+	// (GET /families/{family})
+	GetFamily(w http.ResponseWriter, r *http.Request, family FamilyName)
+	// DiffFamily Compare the nodes of a family
+	// (GET /families/{family}/diff)
+	DiffFamily(w http.ResponseWriter, r *http.Request, family FamilyName)
+	// MergeFamilies Merge other families into one
+	// (POST /families/{family}/merge)
+	MergeFamilies(w http.ResponseWriter, r *http.Request, family FamilyName)
+	// RenameFamily Rename a family
+	// (POST /families/{family}/rename)
+	RenameFamily(w http.ResponseWriter, r *http.Request, family FamilyName)
+	// ListFamilyRules List what was said of families
+	// (GET /family-rules)
+	ListFamilyRules(w http.ResponseWriter, r *http.Request)
+	// AddFamilyPattern Give nodes a family by a pattern
+	// (POST /family-rules)
+	AddFamilyPattern(w http.ResponseWriter, r *http.Request)
+	// RemoveFamilyRule Take back what was said of families
+	// (DELETE /family-rules/{id})
+	RemoveFamilyRule(w http.ResponseWriter, r *http.Request, id string)
+	// ListFindings List what is wrong with the fleet as a whole
+	// (GET /findings)
+	ListFindings(w http.ResponseWriter, r *http.Request, params ListFindingsParams)
+	// GetGraph Show who is connected to whom
+	// (GET /graph)
+	GetGraph(w http.ResponseWriter, r *http.Request, params GetGraphParams)
+	// GetGraphDOT Show who is connected to whom, for Graphviz
+	// (GET /graph.dot)
+	GetGraphDOT(w http.ResponseWriter, r *http.Request, params GetGraphDOTParams)
 	// ListNodes List nodes
 	// (GET /nodes)
 	ListNodes(w http.ResponseWriter, r *http.Request, params ListNodesParams)
@@ -826,6 +1324,20 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// AddNodeAction operation middleware
+func (siw *ServerInterfaceWrapper) AddNodeAction(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddNodeAction(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // ListAlarms operation middleware
 func (siw *ServerInterfaceWrapper) ListAlarms(w http.ResponseWriter, r *http.Request) {
@@ -1314,6 +1826,335 @@ func (siw *ServerInterfaceWrapper) StreamEvents(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// ListFamilies operation middleware
+func (siw *ServerInterfaceWrapper) ListFamilies(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListFamiliesParams
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", r.URL.Query(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sort"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sort", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListFamilies(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetFamily operation middleware
+func (siw *ServerInterfaceWrapper) GetFamily(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "family" -------------
+	var family FamilyName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "family", r.PathValue("family"), &family, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetFamily(w, r, family)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DiffFamily operation middleware
+func (siw *ServerInterfaceWrapper) DiffFamily(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "family" -------------
+	var family FamilyName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "family", r.PathValue("family"), &family, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DiffFamily(w, r, family)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MergeFamilies operation middleware
+func (siw *ServerInterfaceWrapper) MergeFamilies(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "family" -------------
+	var family FamilyName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "family", r.PathValue("family"), &family, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MergeFamilies(w, r, family)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RenameFamily operation middleware
+func (siw *ServerInterfaceWrapper) RenameFamily(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "family" -------------
+	var family FamilyName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "family", r.PathValue("family"), &family, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RenameFamily(w, r, family)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListFamilyRules operation middleware
+func (siw *ServerInterfaceWrapper) ListFamilyRules(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListFamilyRules(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AddFamilyPattern operation middleware
+func (siw *ServerInterfaceWrapper) AddFamilyPattern(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AddFamilyPattern(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveFamilyRule operation middleware
+func (siw *ServerInterfaceWrapper) RemoveFamilyRule(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveFamilyRule(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListFindings operation middleware
+func (siw *ServerInterfaceWrapper) ListFindings(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListFindingsParams
+
+	// ------------- Optional query parameter "family" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "family", r.URL.Query(), &params.Family, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "family"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListFindings(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetGraph operation middleware
+func (siw *ServerInterfaceWrapper) GetGraph(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetGraphParams
+
+	// ------------- Optional query parameter "family" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "family", r.URL.Query(), &params.Family, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "family"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetGraph(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetGraphDOT operation middleware
+func (siw *ServerInterfaceWrapper) GetGraphDOT(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetGraphDOTParams
+
+	// ------------- Optional query parameter "family" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "family", r.URL.Query(), &params.Family, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "family"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetGraphDOT(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListNodes operation middleware
 func (siw *ServerInterfaceWrapper) ListNodes(w http.ResponseWriter, r *http.Request) {
 
@@ -1345,6 +2186,45 @@ func (siw *ServerInterfaceWrapper) ListNodes(w http.ResponseWriter, r *http.Requ
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "application" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "application", r.URL.Query(), &params.Application, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "application"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "application", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "otp_release" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "otp_release", r.URL.Query(), &params.OTPRelease, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "otp_release"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "otp_release", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
 		}
 		return
 	}
@@ -1693,6 +2573,18 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/alarms/{id}/unacknowledge", wrapper.UnacknowledgeAlarm)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/alarms/{id}/comment", wrapper.CommentAlarm)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/alarms/{id}/clear", wrapper.ClearAlarm)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/actions/add-node", wrapper.AddNodeAction)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/families", wrapper.ListFamilies)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/families/{family}", wrapper.GetFamily)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/families/{family}/diff", wrapper.DiffFamily)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/families/{family}/rename", wrapper.RenameFamily)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/families/{family}/merge", wrapper.MergeFamilies)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/family-rules", wrapper.ListFamilyRules)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/family-rules", wrapper.AddFamilyPattern)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/family-rules/{id}", wrapper.RemoveFamilyRule)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/graph", wrapper.GetGraph)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/graph.dot", wrapper.GetGraphDOT)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/findings", wrapper.ListFindings)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events", wrapper.StreamEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.yaml", wrapper.GetSpecYAML)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.json", wrapper.GetSpecJSON)
@@ -1701,6 +2593,53 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type AddNodeActionRequestObject struct {
+	Body *AddNodeActionJSONRequestBody
+}
+
+type AddNodeActionResponseObject interface {
+	VisitAddNodeActionResponse(w http.ResponseWriter) error
+}
+
+type AddNodeAction201ResponseHeaders struct {
+	Location string
+}
+
+type AddNodeAction201JSONResponse struct {
+	Body    Node
+	Headers AddNodeAction201ResponseHeaders
+}
+
+func (response AddNodeAction201JSONResponse) VisitAddNodeActionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddNodeActiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddNodeActiondefaultApplicationProblemPlusJSONResponse) VisitAddNodeActionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type ListAlarmsRequestObject struct {
 	Params ListAlarmsParams
@@ -2154,6 +3093,427 @@ func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStrea
 	return err
 }
 
+type ListFamiliesRequestObject struct {
+	Params ListFamiliesParams
+}
+
+type ListFamiliesResponseObject interface {
+	VisitListFamiliesResponse(w http.ResponseWriter) error
+}
+
+type ListFamilies200JSONResponse FamilyList
+
+func (response ListFamilies200JSONResponse) VisitListFamiliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListFamiliesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListFamiliesdefaultApplicationProblemPlusJSONResponse) VisitListFamiliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetFamilyRequestObject struct {
+	Family FamilyName `json:"family"`
+}
+
+type GetFamilyResponseObject interface {
+	VisitGetFamilyResponse(w http.ResponseWriter) error
+}
+
+type GetFamily200JSONResponse Family
+
+func (response GetFamily200JSONResponse) VisitGetFamilyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetFamilydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetFamilydefaultApplicationProblemPlusJSONResponse) VisitGetFamilyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiffFamilyRequestObject struct {
+	Family FamilyName `json:"family"`
+}
+
+type DiffFamilyResponseObject interface {
+	VisitDiffFamilyResponse(w http.ResponseWriter) error
+}
+
+type DiffFamily200JSONResponse FamilyDiff
+
+func (response DiffFamily200JSONResponse) VisitDiffFamilyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiffFamilydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DiffFamilydefaultApplicationProblemPlusJSONResponse) VisitDiffFamilyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MergeFamiliesRequestObject struct {
+	Family FamilyName `json:"family"`
+	Body   *MergeFamiliesJSONRequestBody
+}
+
+type MergeFamiliesResponseObject interface {
+	VisitMergeFamiliesResponse(w http.ResponseWriter) error
+}
+
+type MergeFamilies200JSONResponse Family
+
+func (response MergeFamilies200JSONResponse) VisitMergeFamiliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MergeFamiliesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MergeFamiliesdefaultApplicationProblemPlusJSONResponse) VisitMergeFamiliesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameFamilyRequestObject struct {
+	Family FamilyName `json:"family"`
+	Body   *RenameFamilyJSONRequestBody
+}
+
+type RenameFamilyResponseObject interface {
+	VisitRenameFamilyResponse(w http.ResponseWriter) error
+}
+
+type RenameFamily200JSONResponse Family
+
+func (response RenameFamily200JSONResponse) VisitRenameFamilyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameFamilydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RenameFamilydefaultApplicationProblemPlusJSONResponse) VisitRenameFamilyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListFamilyRulesRequestObject struct {
+}
+
+type ListFamilyRulesResponseObject interface {
+	VisitListFamilyRulesResponse(w http.ResponseWriter) error
+}
+
+type ListFamilyRules200JSONResponse FamilyRuleList
+
+func (response ListFamilyRules200JSONResponse) VisitListFamilyRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListFamilyRulesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListFamilyRulesdefaultApplicationProblemPlusJSONResponse) VisitListFamilyRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFamilyPatternRequestObject struct {
+	Body *AddFamilyPatternJSONRequestBody
+}
+
+type AddFamilyPatternResponseObject interface {
+	VisitAddFamilyPatternResponse(w http.ResponseWriter) error
+}
+
+type AddFamilyPattern201JSONResponse FamilyRule
+
+func (response AddFamilyPattern201JSONResponse) VisitAddFamilyPatternResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddFamilyPatterndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddFamilyPatterndefaultApplicationProblemPlusJSONResponse) VisitAddFamilyPatternResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveFamilyRuleRequestObject struct {
+	ID string `json:"id"`
+}
+
+type RemoveFamilyRuleResponseObject interface {
+	VisitRemoveFamilyRuleResponse(w http.ResponseWriter) error
+}
+
+type RemoveFamilyRule204Response struct {
+}
+
+func (response RemoveFamilyRule204Response) VisitRemoveFamilyRuleResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveFamilyRuledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveFamilyRuledefaultApplicationProblemPlusJSONResponse) VisitRemoveFamilyRuleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListFindingsRequestObject struct {
+	Params ListFindingsParams
+}
+
+type ListFindingsResponseObject interface {
+	VisitListFindingsResponse(w http.ResponseWriter) error
+}
+
+type ListFindings200JSONResponse FindingList
+
+func (response ListFindings200JSONResponse) VisitListFindingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListFindingsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListFindingsdefaultApplicationProblemPlusJSONResponse) VisitListFindingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGraphRequestObject struct {
+	Params GetGraphParams
+}
+
+type GetGraphResponseObject interface {
+	VisitGetGraphResponse(w http.ResponseWriter) error
+}
+
+type GetGraph200JSONResponse Graph
+
+func (response GetGraph200JSONResponse) VisitGetGraphResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGraphdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetGraphdefaultApplicationProblemPlusJSONResponse) VisitGetGraphResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGraphDOTRequestObject struct {
+	Params GetGraphDOTParams
+}
+
+type GetGraphDOTResponseObject interface {
+	VisitGetGraphDOTResponse(w http.ResponseWriter) error
+}
+
+type GetGraphDOT200TextResponse string
+
+func (response GetGraphDOT200TextResponse) VisitGetGraphDOTResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(200)
+
+	_, err := w.Write([]byte(fmt.Sprint(response)))
+	return err
+}
+
+type GetGraphDOTdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetGraphDOTdefaultApplicationProblemPlusJSONResponse) VisitGetGraphDOTResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListNodesRequestObject struct {
 	Params ListNodesParams
 }
@@ -2474,6 +3834,9 @@ func (response GetSpecYAMLdefaultApplicationProblemPlusJSONResponse) VisitGetSpe
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// AddNodeAction Add a node, in WombatOAM's form
+	// (POST /actions/add-node)
+	AddNodeAction(ctx context.Context, request AddNodeActionRequestObject) (AddNodeActionResponseObject, error)
 	// ListAlarms List active alarms
 	// (GET /alarms)
 	ListAlarms(ctx context.Context, request ListAlarmsRequestObject) (ListAlarmsResponseObject, error)
@@ -2504,6 +3867,39 @@ type StrictServerInterface interface {
 	// StreamEvents Follow what happens to nodes
 	// (GET /events)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
+	// ListFamilies List families
+	// (GET /families)
+	ListFamilies(ctx context.Context, request ListFamiliesRequestObject) (ListFamiliesResponseObject, error)
+	// GetFamily Show a family
+	// (GET /families/{family})
+	GetFamily(ctx context.Context, request GetFamilyRequestObject) (GetFamilyResponseObject, error)
+	// DiffFamily Compare the nodes of a family
+	// (GET /families/{family}/diff)
+	DiffFamily(ctx context.Context, request DiffFamilyRequestObject) (DiffFamilyResponseObject, error)
+	// MergeFamilies Merge other families into one
+	// (POST /families/{family}/merge)
+	MergeFamilies(ctx context.Context, request MergeFamiliesRequestObject) (MergeFamiliesResponseObject, error)
+	// RenameFamily Rename a family
+	// (POST /families/{family}/rename)
+	RenameFamily(ctx context.Context, request RenameFamilyRequestObject) (RenameFamilyResponseObject, error)
+	// ListFamilyRules List what was said of families
+	// (GET /family-rules)
+	ListFamilyRules(ctx context.Context, request ListFamilyRulesRequestObject) (ListFamilyRulesResponseObject, error)
+	// AddFamilyPattern Give nodes a family by a pattern
+	// (POST /family-rules)
+	AddFamilyPattern(ctx context.Context, request AddFamilyPatternRequestObject) (AddFamilyPatternResponseObject, error)
+	// RemoveFamilyRule Take back what was said of families
+	// (DELETE /family-rules/{id})
+	RemoveFamilyRule(ctx context.Context, request RemoveFamilyRuleRequestObject) (RemoveFamilyRuleResponseObject, error)
+	// ListFindings List what is wrong with the fleet as a whole
+	// (GET /findings)
+	ListFindings(ctx context.Context, request ListFindingsRequestObject) (ListFindingsResponseObject, error)
+	// GetGraph Show who is connected to whom
+	// (GET /graph)
+	GetGraph(ctx context.Context, request GetGraphRequestObject) (GetGraphResponseObject, error)
+	// GetGraphDOT Show who is connected to whom, for Graphviz
+	// (GET /graph.dot)
+	GetGraphDOT(ctx context.Context, request GetGraphDOTRequestObject) (GetGraphDOTResponseObject, error)
 	// ListNodes List nodes
 	// (GET /nodes)
 	ListNodes(ctx context.Context, request ListNodesRequestObject) (ListNodesResponseObject, error)
@@ -2567,6 +3963,37 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// AddNodeAction operation middleware
+func (sh *strictHandler) AddNodeAction(w http.ResponseWriter, r *http.Request) {
+	var request AddNodeActionRequestObject
+
+	var body AddNodeActionJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddNodeAction(ctx, request.(AddNodeActionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddNodeAction")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddNodeActionResponseObject); ok {
+		if err := validResponse.VisitAddNodeActionResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // ListAlarms operation middleware
@@ -2855,6 +4282,309 @@ func (sh *strictHandler) StreamEvents(w http.ResponseWriter, r *http.Request, pa
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(StreamEventsResponseObject); ok {
 		if err := validResponse.VisitStreamEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListFamilies operation middleware
+func (sh *strictHandler) ListFamilies(w http.ResponseWriter, r *http.Request, params ListFamiliesParams) {
+	var request ListFamiliesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListFamilies(ctx, request.(ListFamiliesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListFamilies")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListFamiliesResponseObject); ok {
+		if err := validResponse.VisitListFamiliesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetFamily operation middleware
+func (sh *strictHandler) GetFamily(w http.ResponseWriter, r *http.Request, family FamilyName) {
+	var request GetFamilyRequestObject
+
+	request.Family = family
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetFamily(ctx, request.(GetFamilyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetFamily")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetFamilyResponseObject); ok {
+		if err := validResponse.VisitGetFamilyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DiffFamily operation middleware
+func (sh *strictHandler) DiffFamily(w http.ResponseWriter, r *http.Request, family FamilyName) {
+	var request DiffFamilyRequestObject
+
+	request.Family = family
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DiffFamily(ctx, request.(DiffFamilyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DiffFamily")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DiffFamilyResponseObject); ok {
+		if err := validResponse.VisitDiffFamilyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MergeFamilies operation middleware
+func (sh *strictHandler) MergeFamilies(w http.ResponseWriter, r *http.Request, family FamilyName) {
+	var request MergeFamiliesRequestObject
+
+	request.Family = family
+
+	var body MergeFamiliesJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MergeFamilies(ctx, request.(MergeFamiliesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MergeFamilies")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MergeFamiliesResponseObject); ok {
+		if err := validResponse.VisitMergeFamiliesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RenameFamily operation middleware
+func (sh *strictHandler) RenameFamily(w http.ResponseWriter, r *http.Request, family FamilyName) {
+	var request RenameFamilyRequestObject
+
+	request.Family = family
+
+	var body RenameFamilyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameFamily(ctx, request.(RenameFamilyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameFamily")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RenameFamilyResponseObject); ok {
+		if err := validResponse.VisitRenameFamilyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListFamilyRules operation middleware
+func (sh *strictHandler) ListFamilyRules(w http.ResponseWriter, r *http.Request) {
+	var request ListFamilyRulesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListFamilyRules(ctx, request.(ListFamilyRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListFamilyRules")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListFamilyRulesResponseObject); ok {
+		if err := validResponse.VisitListFamilyRulesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddFamilyPattern operation middleware
+func (sh *strictHandler) AddFamilyPattern(w http.ResponseWriter, r *http.Request) {
+	var request AddFamilyPatternRequestObject
+
+	var body AddFamilyPatternJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AddFamilyPattern(ctx, request.(AddFamilyPatternRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddFamilyPattern")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AddFamilyPatternResponseObject); ok {
+		if err := validResponse.VisitAddFamilyPatternResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveFamilyRule operation middleware
+func (sh *strictHandler) RemoveFamilyRule(w http.ResponseWriter, r *http.Request, id string) {
+	var request RemoveFamilyRuleRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveFamilyRule(ctx, request.(RemoveFamilyRuleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveFamilyRule")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveFamilyRuleResponseObject); ok {
+		if err := validResponse.VisitRemoveFamilyRuleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListFindings operation middleware
+func (sh *strictHandler) ListFindings(w http.ResponseWriter, r *http.Request, params ListFindingsParams) {
+	var request ListFindingsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListFindings(ctx, request.(ListFindingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListFindings")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListFindingsResponseObject); ok {
+		if err := validResponse.VisitListFindingsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetGraph operation middleware
+func (sh *strictHandler) GetGraph(w http.ResponseWriter, r *http.Request, params GetGraphParams) {
+	var request GetGraphRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetGraph(ctx, request.(GetGraphRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetGraph")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetGraphResponseObject); ok {
+		if err := validResponse.VisitGetGraphResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetGraphDOT operation middleware
+func (sh *strictHandler) GetGraphDOT(w http.ResponseWriter, r *http.Request, params GetGraphDOTParams) {
+	var request GetGraphDOTRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetGraphDOT(ctx, request.(GetGraphDOTRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetGraphDOT")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetGraphDOTResponseObject); ok {
+		if err := validResponse.VisitGetGraphDOTResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

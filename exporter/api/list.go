@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -67,7 +68,20 @@ func value[T any](p *T) (v T) {
 func matches(n Node, p ListNodesParams) bool {
 	return (len(p.Family) == 0 || slices.Contains(p.Family, n.Family)) &&
 		(len(p.State) == 0 || slices.Contains(p.State, n.State)) &&
+		(len(p.OTPRelease) == 0 || slices.Contains(p.OTPRelease, n.OTPRelease)) &&
+		(len(p.Source) == 0 || slices.Contains(p.Source, n.Source)) &&
+		runsAll(n, p.Application) &&
 		(p.Name == nil || matchPattern(*p.Name, n.Name))
+}
+
+// runsAll tells whether a node runs all of some applications.
+func runsAll(n Node, applications []string) bool {
+	for _, name := range applications {
+		if !slices.ContainsFunc(n.Applications, func(a Application) bool { return a.Name == name }) {
+			return false
+		}
+	}
+	return true
 }
 
 // matchPattern matches a whole name against a pattern with * and ?.
@@ -90,11 +104,20 @@ func sortKey(by ListNodesParamsSort) (key func(Node) string, descending bool) {
 	case ListNodesParamsSortSince:
 		// A fixed width makes times sort as text.
 		key = func(n Node) string { return n.Since.UTC().Format("2006-01-02T15:04:05.000000000") }
+	case ListNodesParamsSortOTPRelease:
+		key = func(n Node) string { return sortable(int64(len(n.OTPRelease))) + n.OTPRelease }
+	case ListNodesParamsSortAgentMemory:
+		key = func(n Node) string { return sortable(n.Agent.MemoryBytes) }
+	case ListNodesParamsSortAgentReductions:
+		key = func(n Node) string { return sortable(n.Agent.Reductions) }
 	default:
 		key = func(n Node) string { return n.Name }
 	}
 	return key, descending
 }
+
+// sortable gives a number a fixed width, which makes numbers sort as text.
+func sortable(n int64) string { return fmt.Sprintf("%020d", n) }
 
 // position is a place in a sorted list of nodes. It is found again by what
 // stood there, not by counting, so that nodes may come and go meanwhile.

@@ -32,6 +32,9 @@ type Options struct {
 	Backend Backend
 	// Alarms answers what is about alarms; without it that is not available.
 	Alarms Alarms
+	// Topology answers what is about families and connections; without it those
+	// operations are not available.
+	Topology Topology
 	// Logger gets the errors that clients do not get to read.
 	Logger *slog.Logger
 	// Registerer gets the metrics of this package, if there is one.
@@ -58,6 +61,7 @@ type Route struct {
 // Server answers the operations of openapi.yaml.
 type Server struct {
 	backend   Backend
+	topology  Topology
 	logger    *slog.Logger
 	document  *document
 	hub       *hub
@@ -73,6 +77,9 @@ func New(o Options) (*Server, error) {
 	if o.Backend == nil {
 		return nil, errors.New("api: Options.Backend is required")
 	}
+	if o.Topology == nil {
+		o.Topology = noTopology{}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -86,7 +93,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
-	s := &Server{backend: o.Backend, logger: o.Logger, document: doc, hub: newHub(o.Now, Event{Type: EventTypeReset}), heartbeat: o.Heartbeat}
+	s := &Server{
+		backend: o.Backend, topology: o.Topology, logger: o.Logger, document: doc,
+		hub: newHub(o.Now, Event{Type: EventTypeReset}), heartbeat: o.Heartbeat,
+	}
 	if o.Registerer != nil {
 		streams := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "erlang_exporter_api_event_streams",
@@ -165,10 +175,16 @@ func (s *Server) collectRoutes() []Route {
 		BaseRouter: collector{register: func(pattern string, handler http.HandlerFunc) {
 			op := s.document.operations[pattern]
 			method, path, _ := strings.Cut(pattern, " ")
-			routes = append(routes, Route{
+			route := Route{
 				Method: method, Pattern: path, Role: op.role, Summary: op.summary,
 				Handler: s.prepare(op, handler),
-			})
+			}
+			routes = append(routes, route)
+			// What WombatOAM has too is also where it has it.
+			if action, ok := strings.CutPrefix(path, Prefix+"/actions/"); ok {
+				route.Pattern = "/api/actions/" + action
+				routes = append(routes, route)
+			}
 		}},
 	})
 	return routes

@@ -59,6 +59,8 @@ type Family struct {
 	// Applications are main applications: a node that runs one, and whose boot
 	// script says nothing, belongs to the family of that name.
 	Applications []string `yaml:"applications,omitempty"`
+	// Patterns give families by node names; the first that matches counts.
+	Patterns []FamilyPattern `yaml:"patterns,omitempty"`
 }
 
 // Compat is for dashboards of others.

@@ -36,6 +36,9 @@ type Target struct { //nolint:recvcheck // Format is for values too
 	// Agent wins over Config.Agent where it says something.
 	Agent Agent `yaml:"agent,omitempty"`
 
+	// Connected is nil when connected nodes are not attached.
+	Connected *ConnectedNodes `yaml:"connected_nodes,omitempty"`
+
 	discovery.SDConfigs `yaml:",inline"`
 
 	Relabel []*discovery.RelabelConfig `yaml:"relabel_configs,omitempty"`
@@ -83,7 +86,9 @@ type Group struct {
 	// Collectors has the collectors that are switched off or on explicitly.
 	Collectors map[string]bool
 	Agent      Agent
-	Discovery  discovery.Group
+	// Connected is nil when connected nodes are not attached.
+	Connected *ConnectedNodes
+	Discovery discovery.Group
 }
 
 // Groups returns the targets with all defaults filled in, in their order.
@@ -107,6 +112,7 @@ func (c *Config) Groups() []Group {
 				Memory:     cmp.Or(t.Agent.Memory, c.Agent.Memory),
 				Deadline:   cmp.Or(t.Agent.Deadline, c.Agent.Deadline),
 			},
+			Connected: t.Connected,
 			Discovery: t.discovery(c.EPMD),
 		}
 		if len(g.Applications) == 0 {

@@ -75,6 +75,7 @@ func (v *validator) check(c *Config) {
 	}
 	v.labels("external_labels", slices.Sorted(maps.Keys(c.ExternalLabels)))
 	v.texts("family.applications", c.Family.Applications)
+	v.familyPatterns("family.patterns", c.Family.Patterns)
 	v.metrics(&c.Metrics)
 	v.ownCollectors(c)
 	v.timeouts(c.Timeouts)

@@ -70,6 +70,7 @@ func (v *validator) target(path string, t *Target) {
 	v.texts(at("applications"), t.Applications)
 	v.collectors(at("metrics")+".collectors", t.Metrics.Collectors)
 	v.agent(at("agent"), t.Agent)
+	v.connected(at("connected_nodes"), t.Connected)
 	for i, s := range t.Static {
 		var names []string
 		for name := range s.Labels {

@@ -48,7 +48,7 @@ func (f *Fleet) addConnected(all map[string]spec) {
 func connectedSpec(c ConnectedNode, root spec, group *Group) spec {
 	s := spec{
 		labels: maps.Clone(root.labels), group: root.group, source: sourceConnected,
-		cookie: root.cookie, family: root.family, found: &c,
+		cookie: root.cookie, family: root.family, switches: root.switches, found: &c,
 	}
 	// What the root is does not say what this one is, unless that was said of
 	// all nodes of the group.

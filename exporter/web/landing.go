@@ -106,6 +106,7 @@ type rowView struct {
 	LastErrorAgo, LastErrorTime string
 	Runtime, Software           string
 	Probe, Debug, JSON          string
+	FamilyDiff                  string
 	NextAttempt                 string
 	Trouble                     bool
 }
@@ -287,10 +288,11 @@ func columns(f filter) []columnView {
 func newRow(n api.Node, now time.Time) rowView {
 	target := url.QueryEscape(n.Name)
 	row := rowView{
-		Node:  n,
-		Probe: "probe?target=" + target,
-		Debug: "probe?target=" + target + "&debug=true",
-		JSON:  "api/v1/nodes/" + url.PathEscape(n.Name),
+		Node:       n,
+		Probe:      "probe?target=" + target,
+		FamilyDiff: "api/v1/families/" + url.PathEscape(n.Family) + "/diff",
+		Debug:      "probe?target=" + target + "&debug=true",
+		JSON:       "api/v1/nodes/" + url.PathEscape(n.Name),
 		// A node that is up may have an error behind it, which is no trouble.
 		Trouble: n.State == api.StateDown || n.State == api.StateRefused,
 	}

@@ -49,6 +49,19 @@ var wantRoles = map[string]string{
 	"POST /api/v1/nodes/{name}/suspend":      "operate",
 	"GET /api/v1/openapi.json":               "read",
 	"GET /api/v1/openapi.yaml":               "read",
+	"POST /api/v1/actions/add-node":          "operate",
+	"POST /api/actions/add-node":             "operate",
+	"GET /api/v1/families":                   "read",
+	"GET /api/v1/families/{family}":          "read",
+	"GET /api/v1/families/{family}/diff":     "read",
+	"POST /api/v1/families/{family}/rename":  "operate",
+	"POST /api/v1/families/{family}/merge":   "operate",
+	"GET /api/v1/family-rules":               "read",
+	"POST /api/v1/family-rules":              "operate",
+	"DELETE /api/v1/family-rules/{id}":       "operate",
+	"GET /api/v1/graph":                      "read",
+	"GET /api/v1/graph.dot":                  "read",
+	"GET /api/v1/findings":                   "read",
 }
 
 var roleNames = []string{"none", "read", "operate", "command", "admin"}

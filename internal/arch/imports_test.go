@@ -35,7 +35,7 @@ var rooms = map[string][]string{
 	"exporter": {
 		"exporter/agent", "exporter/alarm", "exporter/api", "exporter/appmetrics", "exporter/config", "exporter/discovery", "exporter/dist",
 		"exporter/metrics", "exporter/node", "exporter/sink/alertmanager", "exporter/snapshot",
-		"exporter/store", "exporter/web",
+		"exporter/store", "exporter/topology", "exporter/web",
 	},
 	"exporter/alarm":      {"exporter/snapshot"},
 	"exporter/agent":      {"exporter/appmetrics", "exporter/dist", "exporter/etf", "exporter/snapshot"},
@@ -54,6 +54,8 @@ var rooms = map[string][]string{
 	"exporter/sink/alertmanager": {},
 	"exporter/snapshot":          {},
 	"exporter/store":             {},
+	// topology asks the nodes of the fleet through the sessions of their agents.
+	"exporter/topology": {"exporter/agent", "exporter/node", "exporter/snapshot", "exporter/store"},
 	// web gives each request the role that api checks.
 	"exporter/web": {"exporter/api"},
 

@@ -164,6 +164,45 @@ func (e EventType) Valid() bool {
 	}
 }
 
+// Defines values for FamilyRuleKind.
+const (
+	FamilyRuleKindPattern FamilyRuleKind = "pattern"
+	FamilyRuleKindRename  FamilyRuleKind = "rename"
+)
+
+// Valid indicates whether the value is a known member of the FamilyRuleKind enum.
+func (e FamilyRuleKind) Valid() bool {
+	switch e {
+	case FamilyRuleKindPattern:
+		return true
+	case FamilyRuleKindRename:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LinkStatus.
+const (
+	LinkStatusAsymmetric LinkStatus = "asymmetric"
+	LinkStatusConnected  LinkStatus = "connected"
+	LinkStatusLost       LinkStatus = "lost"
+)
+
+// Valid indicates whether the value is a known member of the LinkStatus enum.
+func (e LinkStatus) Valid() bool {
+	switch e {
+	case LinkStatusAsymmetric:
+		return true
+	case LinkStatusConnected:
+		return true
+	case LinkStatusLost:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for State.
 const (
 	StateConnecting State = "connecting"
@@ -194,32 +233,80 @@ func (e State) Valid() bool {
 	}
 }
 
+// Defines values for ListFamiliesParamsSort.
+const (
+	ListFamiliesParamsSortMinusName     ListFamiliesParamsSort = "-name"
+	ListFamiliesParamsSortMinusNodes    ListFamiliesParamsSort = "-nodes"
+	ListFamiliesParamsSortMinusProblems ListFamiliesParamsSort = "-problems"
+	ListFamiliesParamsSortName          ListFamiliesParamsSort = "name"
+	ListFamiliesParamsSortNodes         ListFamiliesParamsSort = "nodes"
+	ListFamiliesParamsSortProblems      ListFamiliesParamsSort = "problems"
+)
+
+// Valid indicates whether the value is a known member of the ListFamiliesParamsSort enum.
+func (e ListFamiliesParamsSort) Valid() bool {
+	switch e {
+	case ListFamiliesParamsSortMinusName:
+		return true
+	case ListFamiliesParamsSortMinusNodes:
+		return true
+	case ListFamiliesParamsSortMinusProblems:
+		return true
+	case ListFamiliesParamsSortName:
+		return true
+	case ListFamiliesParamsSortNodes:
+		return true
+	case ListFamiliesParamsSortProblems:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListNodesParamsSort.
 const (
-	ListNodesParamsSortFamily      ListNodesParamsSort = "family"
-	ListNodesParamsSortMinusFamily ListNodesParamsSort = "-family"
-	ListNodesParamsSortMinusName   ListNodesParamsSort = "-name"
-	ListNodesParamsSortMinusSince  ListNodesParamsSort = "-since"
-	ListNodesParamsSortMinusState  ListNodesParamsSort = "-state"
-	ListNodesParamsSortName        ListNodesParamsSort = "name"
-	ListNodesParamsSortSince       ListNodesParamsSort = "since"
-	ListNodesParamsSortState       ListNodesParamsSort = "state"
+	ListNodesParamsSortAgentMemory          ListNodesParamsSort = "agent_memory"
+	ListNodesParamsSortAgentReductions      ListNodesParamsSort = "agent_reductions"
+	ListNodesParamsSortFamily               ListNodesParamsSort = "family"
+	ListNodesParamsSortMinusAgentMemory     ListNodesParamsSort = "-agent_memory"
+	ListNodesParamsSortMinusAgentReductions ListNodesParamsSort = "-agent_reductions"
+	ListNodesParamsSortMinusFamily          ListNodesParamsSort = "-family"
+	ListNodesParamsSortMinusName            ListNodesParamsSort = "-name"
+	ListNodesParamsSortMinusOTPRelease      ListNodesParamsSort = "-otp_release"
+	ListNodesParamsSortMinusSince           ListNodesParamsSort = "-since"
+	ListNodesParamsSortMinusState           ListNodesParamsSort = "-state"
+	ListNodesParamsSortName                 ListNodesParamsSort = "name"
+	ListNodesParamsSortOTPRelease           ListNodesParamsSort = "otp_release"
+	ListNodesParamsSortSince                ListNodesParamsSort = "since"
+	ListNodesParamsSortState                ListNodesParamsSort = "state"
 )
 
 // Valid indicates whether the value is a known member of the ListNodesParamsSort enum.
 func (e ListNodesParamsSort) Valid() bool {
 	switch e {
+	case ListNodesParamsSortAgentMemory:
+		return true
+	case ListNodesParamsSortAgentReductions:
+		return true
 	case ListNodesParamsSortFamily:
+		return true
+	case ListNodesParamsSortMinusAgentMemory:
+		return true
+	case ListNodesParamsSortMinusAgentReductions:
 		return true
 	case ListNodesParamsSortMinusFamily:
 		return true
 	case ListNodesParamsSortMinusName:
+		return true
+	case ListNodesParamsSortMinusOTPRelease:
 		return true
 	case ListNodesParamsSortMinusSince:
 		return true
 	case ListNodesParamsSortMinusState:
 		return true
 	case ListNodesParamsSortName:
+		return true
+	case ListNodesParamsSortOTPRelease:
 		return true
 	case ListNodesParamsSortSince:
 		return true
@@ -230,13 +317,33 @@ func (e ListNodesParamsSort) Valid() bool {
 	}
 }
 
+// AddNodeAction WombatOAM's form of adding a node.
+type AddNodeAction struct {
+	// Cookie The cookie itself. It is stored encrypted and never answered.
+	Cookie Secret `json:"cookie,omitempty,omitzero"`
+
+	// DiscoverConnectedNodes Attach the nodes that it is connected to, too.
+	DiscoverConnectedNodes bool   `json:"discover_connected_nodes,omitempty,omitzero"`
+	Name                   string `json:"name"`
+}
+
 // AgentCost What the exporter's agent costs the node.
 type AgentCost struct {
-	MemoryBytes        int64 `json:"memory_bytes"`
-	MessageQueueLength int64 `json:"message_queue_length"`
+	// Dropped Messages that it could not send.
+	Dropped int64 `json:"dropped,omitempty,omitzero"`
+
+	// Kind `injected`, `released` (the release includes it) or `none` (read by plain calls); empty unless up.
+	//
+	// Example: injected
+	Kind               string `json:"kind,omitempty,omitzero"`
+	MemoryBytes        int64  `json:"memory_bytes"`
+	MessageQueueLength int64  `json:"message_queue_length"`
 
 	// Reductions Since it was attached.
 	Reductions int64 `json:"reductions"`
+
+	// Shedding It has passed its own limits and leaves out what is dear.
+	Shedding bool `json:"shedding,omitempty,omitzero"`
 }
 
 // Alarm defines model for Alarm.
@@ -398,6 +505,51 @@ type Application struct {
 	Version string `json:"version"`
 }
 
+// ConnectedNodes Which nodes that a node is connected to are attached too, and which of
+// those that these are connected to, and so on.
+type ConnectedNodes struct {
+	// Exclude Regular expressions of nodes that are left alone; they come before `include`.
+	Exclude []string `json:"exclude,omitempty,omitzero"`
+
+	// Hidden Take hidden nodes too.
+	Hidden bool `json:"hidden,omitempty,omitzero"`
+
+	// Include Regular expressions, one of which the whole name of a node has to match; empty takes all.
+	Include []string `json:"include,omitempty,omitzero"`
+
+	// MaxDepth How many steps away from the node; 8 when it is not there.
+	MaxDepth int `json:"max_depth,omitempty,omitzero"`
+
+	// MaxNodes How many nodes in all; 200 when it is not there.
+	MaxNodes int `json:"max_nodes,omitempty,omitzero"`
+}
+
+// DiffNode defines model for DiffNode.
+type DiffNode struct {
+	// ClockErrorSeconds How wrong that may be.
+	ClockErrorSeconds float64 `json:"clock_error_seconds,omitempty,omitzero"`
+
+	// ClockOffsetSeconds How far its clock is ahead of the exporter's.
+	ClockOffsetSeconds float64 `json:"clock_offset_seconds,omitempty,omitzero"`
+
+	// Compared Whether it could be asked.
+	Compared bool `json:"compared"`
+
+	// Error Why not, or why a part of the comparison is without it.
+	Error string `json:"error,omitempty,omitzero"`
+	Name  string `json:"name"`
+}
+
+// Difference defines model for Difference.
+type Difference struct {
+	// Application That of a key of an environment.
+	Application string `json:"application,omitempty,omitzero"`
+	Name        string `json:"name"`
+
+	// Variants The variant that most nodes have comes first.
+	Variants []Variant `json:"variants"`
+}
+
 // Event defines model for Event.
 type Event struct {
 	Family string `json:"family,omitempty,omitzero"`
@@ -441,6 +593,120 @@ type Event struct {
 // - `reset`: events were missed; read the list of nodes again
 type EventType string
 
+// Family defines model for Family.
+type Family struct {
+	// Name Example: rabbit
+	Name string `json:"name"`
+
+	// Nodes How many nodes belong to it.
+	Nodes int `json:"nodes"`
+
+	// OTPReleases The OTP releases of its nodes.
+	//
+	// Example: ["25"]
+	OTPReleases []string `json:"otp_releases"`
+
+	// Problems How many findings concern it; see `/findings`.
+	Problems int `json:"problems"`
+
+	// Releases The releases that its nodes run, with versions.
+	Releases []Release `json:"releases"`
+
+	// Sources How its nodes became known.
+	Sources []string `json:"sources"`
+
+	// States How many of them are in each state.
+	//
+	// Example: {"down":1,"up":2}
+	States map[string]int `json:"states"`
+}
+
+// FamilyDiff defines model for FamilyDiff.
+type FamilyDiff struct {
+	// Applications Applications of different versions, and those that not all nodes have or run.
+	Applications []Difference `json:"applications"`
+
+	// ClockSpreadSeconds How far the clocks are apart at least.
+	ClockSpreadSeconds float64 `json:"clock_spread_seconds"`
+
+	// Differs Whether there is any difference.
+	Differs bool `json:"differs"`
+
+	// Environment Keys whose values differ. The values are masked.
+	Environment []Difference `json:"environment"`
+	Family      string       `json:"family"`
+
+	// LeftOut How many differences there are beside the first 1000 of each list.
+	LeftOut int `json:"left_out"`
+
+	// Modules Modules whose code is not the same on all nodes that have them loaded; the values are MD5 sums.
+	Modules []Difference `json:"modules"`
+	Nodes   []DiffNode   `json:"nodes"`
+
+	// OTPReleases All OTP releases with their nodes; one when there is no difference.
+	OTPReleases []Variant `json:"otp_releases"`
+
+	// Time When the nodes were asked.
+	Time time.Time `json:"time"`
+
+	// TimeZones All offsets of the local time with their nodes; one when there is no difference.
+	TimeZones []Variant `json:"time_zones"`
+}
+
+// FamilyList defines model for FamilyList.
+type FamilyList struct {
+	Families []Family `json:"families"`
+
+	// NextCursor What to pass as `cursor` for the next page; not there on the last one.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+
+	// Total How many families match the filters, on all pages.
+	Total int `json:"total"`
+}
+
+// FamilyMerge defines model for FamilyMerge.
+type FamilyMerge struct {
+	Families []string `json:"families"`
+}
+
+// FamilyPattern defines model for FamilyPattern.
+type FamilyPattern struct {
+	Family string `json:"family"`
+
+	// Pattern A regular expression that the whole name of a node has to match.
+	Pattern string `json:"pattern"`
+}
+
+// FamilyRename defines model for FamilyRename.
+type FamilyRename struct {
+	Name string `json:"name"`
+}
+
+// FamilyRule defines model for FamilyRule.
+type FamilyRule struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Family The family that the nodes belong to by this rule.
+	Family string `json:"family"`
+	ID     string `json:"id"`
+
+	// Kind - `pattern`: nodes whose name matches belong to the family
+	// - `rename`: what would be of the one family is of the other
+	Kind FamilyRuleKind `json:"kind"`
+
+	// Matches The pattern, or the name of the family that was renamed or merged.
+	Matches string `json:"matches"`
+}
+
+// FamilyRuleKind - `pattern`: nodes whose name matches belong to the family
+// - `rename`: what would be of the one family is of the other
+type FamilyRuleKind string
+
+// FamilyRuleList defines model for FamilyRuleList.
+type FamilyRuleList struct {
+	Rules []FamilyRule `json:"rules"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Detail What is wrong with it.
@@ -457,6 +723,110 @@ type FieldError struct {
 	Pointer string `json:"pointer,omitempty,omitzero"`
 }
 
+// Finding defines model for Finding.
+type Finding struct {
+	// Detail What is wrong, in a sentence.
+	Detail string `json:"detail"`
+	Family string `json:"family"`
+
+	// Instance Tells findings of a kind in a family apart.
+	Instance string `json:"instance"`
+
+	// Kind `partition_suspected`, `different_application_versions`, `application_not_running`, `time_diff` or `time_zone_diff`.
+	Kind  string    `json:"kind"`
+	Nodes []string  `json:"nodes"`
+	Since time.Time `json:"since,omitempty,omitzero"`
+
+	// Value Seconds, for `time_diff`.
+	Value float64 `json:"value,omitempty,omitzero"`
+}
+
+// FindingList defines model for FindingList.
+type FindingList struct {
+	Findings []Finding `json:"findings"`
+}
+
+// Graph defines model for Graph.
+type Graph struct {
+	// LeftOut Links beside the first 50 000; those that look like a partition come first.
+	LeftOut int         `json:"left_out"`
+	Links   []GraphLink `json:"links"`
+	Nodes   []GraphNode `json:"nodes"`
+	Time    time.Time   `json:"time"`
+}
+
+// GraphLink defines model for GraphLink.
+type GraphLink struct {
+	A string `json:"a"`
+	B string `json:"b"`
+
+	// FromA What one end says of a link. Bytes are since it was made.
+	FromA LinkTraffic `json:"from_a,omitempty,omitzero"`
+
+	// FromB What one end says of a link. Bytes are since it was made.
+	FromB LinkTraffic `json:"from_b,omitempty,omitzero"`
+
+	// Hidden One end is hidden to the other.
+	Hidden bool `json:"hidden,omitempty,omitzero"`
+
+	// NotSeenBy The ends that were asked and do not see it.
+	NotSeenBy []string `json:"not_seen_by,omitempty,omitzero"`
+
+	// Partition It looks like a network partition, and not only at one look.
+	Partition bool `json:"partition,omitempty,omitzero"`
+
+	// Reason Why, in words.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// SeenBy The ends that see it.
+	SeenBy []string `json:"seen_by,omitempty,omitzero"`
+
+	// Since Since when it has this status, as far as the exporter knows.
+	Since time.Time `json:"since"`
+
+	// Status - `connected`: seen by both ends, or by the one that can be asked
+	// - `asymmetric`: seen by one end and not by the other
+	// - `lost`: seen by neither, though it ought to be there
+	Status LinkStatus `json:"status"`
+}
+
+// GraphNode defines model for GraphNode.
+type GraphNode struct {
+	// Family Empty for a node that is no target, as `state`.
+	Family string `json:"family,omitempty,omitzero"`
+
+	// Hidden Others see it as a hidden node only.
+	Hidden bool   `json:"hidden,omitempty,omitzero"`
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+
+	// Reporting It is attached and has said lately what it sees.
+	Reporting bool `json:"reporting"`
+
+	// State - `pending`: known, not yet dialled
+	// - `connecting`: being dialled
+	// - `up`: attached
+	// - `down`: cannot be reached; tried again for ever
+	// - `refused`: reached, and it refuses to be attached (wrong cookie, too old, owned by another exporter)
+	// - `suspended`: left alone until resumed
+	State State `json:"state,omitempty,omitzero"`
+}
+
+// LinkStatus - `connected`: seen by both ends, or by the one that can be asked
+// - `asymmetric`: seen by one end and not by the other
+// - `lost`: seen by neither, though it ought to be there
+type LinkStatus string
+
+// LinkTraffic What one end says of a link. Bytes are since it was made.
+type LinkTraffic struct {
+	QueueBytes    int64 `json:"queue_bytes"`
+	ReceivedBytes int64 `json:"received_bytes"`
+	SentBytes     int64 `json:"sent_bytes"`
+
+	// State `pending`, `up_pending` or `up`.
+	State string `json:"state,omitempty,omitzero"`
+}
+
 // Node defines model for Node.
 type Node struct {
 	// Address Where it is dialled without epmd, as host:port; empty when epmd is asked.
@@ -470,6 +840,20 @@ type Node struct {
 
 	// Architecture Example: x86_64-pc-linux-gnu
 	Architecture string `json:"architecture,omitempty,omitzero"`
+
+	// ConnectedNodes Nodes that it is connected to are attached too, by these rules.
+	ConnectedNodes *ConnectedNodes `json:"connected_nodes,omitempty"`
+
+	// DiscoveredFrom The node that was seen to be connected to it; only with the source `connected`, as the next three.
+	//
+	// Example: rabbit@mq1.example.org
+	DiscoveredFrom string `json:"discovered_from,omitempty,omitzero"`
+
+	// DiscoveryDepth How many steps it is from there.
+	DiscoveryDepth int `json:"discovery_depth,omitempty,omitzero"`
+
+	// DiscoveryRoot The target at which the search began that found it.
+	DiscoveryRoot string `json:"discovery_root,omitempty,omitzero"`
 
 	// EPMD The epmd that is asked, as host:port.
 	EPMD string `json:"epmd,omitempty,omitzero"`
@@ -486,6 +870,9 @@ type Node struct {
 
 	// Group The name of the entry of `targets` in the configuration that it belongs to.
 	Group string `json:"group,omitempty,omitzero"`
+
+	// Hidden It was seen as a hidden node only.
+	Hidden bool `json:"hidden,omitempty,omitzero"`
 
 	// ID Made from the name; stays the same over restarts of node and exporter.
 	//
@@ -577,6 +964,9 @@ type NodeRegistration struct {
 	// Address Dial the node here, as host:port, without asking any epmd.
 	Address string `json:"address,omitempty,omitzero"`
 
+	// ConnectedNodes Attach the nodes that it is connected to, too. `{}` takes them by default rules.
+	ConnectedNodes *ConnectedNodes `json:"connected_nodes,omitempty"`
+
 	// Cookie The cookie itself. It is stored encrypted and never answered; prefer `cookie_ref`.
 	Cookie Secret `json:"cookie,omitempty,omitzero"`
 
@@ -635,8 +1025,20 @@ type Release struct {
 // - `suspended`: left alone until resumed
 type State string
 
+// Variant defines model for Variant.
+type Variant struct {
+	Nodes []string `json:"nodes"`
+	Value string   `json:"value"`
+}
+
 // AlarmID defines model for AlarmID.
 type AlarmID = string
+
+// FamilyFilter defines model for FamilyFilter.
+type FamilyFilter = []string
+
+// FamilyName defines model for FamilyName.
+type FamilyName = string
 
 // NodeName defines model for NodeName.
 type NodeName = string
@@ -714,6 +1116,44 @@ type StreamEventsParams struct {
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
+// ListFamiliesParams defines parameters for ListFamilies.
+type ListFamiliesParams struct {
+	// Name Only families whose whole name matches this pattern, in which `*`
+	// stands for any characters and `?` for one.
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
+
+	// Sort What to sort by; with a leading `-` in descending order. Families
+	// that are equal in it are in the order of their names.
+	Sort *ListFamiliesParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Limit The most families to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filters and the same `sort`.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListFamiliesParamsSort defines parameters for ListFamilies.
+type ListFamiliesParamsSort string
+
+// ListFindingsParams defines parameters for ListFindings.
+type ListFindingsParams struct {
+	// Family Only what concerns nodes of this family. Repeat it for several.
+	Family FamilyFilter `form:"family,omitempty" json:"family,omitempty,omitzero"`
+}
+
+// GetGraphParams defines parameters for GetGraph.
+type GetGraphParams struct {
+	// Family Only what concerns nodes of this family. Repeat it for several.
+	Family FamilyFilter `form:"family,omitempty" json:"family,omitempty,omitzero"`
+}
+
+// GetGraphDOTParams defines parameters for GetGraphDOT.
+type GetGraphDOTParams struct {
+	// Family Only what concerns nodes of this family. Repeat it for several.
+	Family FamilyFilter `form:"family,omitempty" json:"family,omitempty,omitzero"`
+}
+
 // ListNodesParams defines parameters for ListNodes.
 type ListNodesParams struct {
 	// Family Only nodes of this family. Repeat it for several.
@@ -721,6 +1161,16 @@ type ListNodesParams struct {
 
 	// State Only nodes in this state. Repeat it for several.
 	State []State `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Application Only nodes that ran this application when they were attached.
+	// Repeat it for several, of which a node has to run all.
+	Application []string `form:"application,omitempty" json:"application,omitempty,omitzero"`
+
+	// OTPRelease Only nodes of this OTP release. Repeat it for several.
+	OTPRelease []string `form:"otp_release,omitempty" json:"otp_release,omitempty,omitzero"`
+
+	// Source Only nodes that became known in this way. Repeat it for several.
+	Source []string `form:"source,omitempty" json:"source,omitempty,omitzero"`
 
 	// Name Only nodes whose whole name matches this pattern, in which `*`
 	// stands for any characters and `?` for one.
@@ -741,6 +1191,9 @@ type ListNodesParams struct {
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
 
+// AddNodeActionJSONRequestBody defines body for AddNodeAction for application/json ContentType.
+type AddNodeActionJSONRequestBody = AddNodeAction
+
 // ActOnAlarmsJSONRequestBody defines body for ActOnAlarms for application/json ContentType.
 type ActOnAlarmsJSONRequestBody = AlarmAction
 
@@ -755,6 +1208,15 @@ type CommentAlarmJSONRequestBody = AlarmNote
 
 // UnacknowledgeAlarmJSONRequestBody defines body for UnacknowledgeAlarm for application/json ContentType.
 type UnacknowledgeAlarmJSONRequestBody = AlarmNote
+
+// MergeFamiliesJSONRequestBody defines body for MergeFamilies for application/json ContentType.
+type MergeFamiliesJSONRequestBody = FamilyMerge
+
+// RenameFamilyJSONRequestBody defines body for RenameFamily for application/json ContentType.
+type RenameFamilyJSONRequestBody = FamilyRename
+
+// AddFamilyPatternJSONRequestBody defines body for AddFamilyPattern for application/json ContentType.
+type AddFamilyPatternJSONRequestBody = FamilyPattern
 
 // AddNodeJSONRequestBody defines body for AddNode for application/json ContentType.
 type AddNodeJSONRequestBody = NodeRegistration
@@ -832,6 +1294,26 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
+
+	// AddNodeActionWithBody Add a node, in WombatOAM's form
+	//
+	// The same as adding a node to `/nodes`, in the words of WombatOAM, and
+	// served at its path `/api/actions/add-node` too.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /actions/add-node (the `AddNodeAction` operationId).
+	AddNodeActionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddNodeAction Add a node, in WombatOAM's form
+	//
+	// The same as adding a node to `/nodes`, in the words of WombatOAM, and
+	// served at its path `/api/actions/add-node` too.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /actions/add-node (the `AddNodeAction` operationId).
+	AddNodeAction(ctx context.Context, body AddNodeActionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAlarms List active alarms
 	//
@@ -978,6 +1460,134 @@ type ClientInterface interface {
 	// Corresponds with GET /events (the `StreamEvents` operationId).
 	StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListFamilies List families
+	//
+	// All families that have a node, with the states, releases and
+	// applications of their nodes. Paging is that of the list of nodes.
+	//
+	// Corresponds with GET /families (the `ListFamilies` operationId).
+	ListFamilies(ctx context.Context, params *ListFamiliesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetFamily Show a family
+	//
+	// Corresponds with GET /families/{family} (the `GetFamily` operationId).
+	GetFamily(ctx context.Context, family FamilyName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DiffFamily Compare the nodes of a family
+	//
+	// In what the attached nodes of a family differ: OTP releases, versions
+	// of applications and whether they run, loaded modules by the MD5 of
+	// their code, time zones and clocks, and keys of the environments of
+	// applications. Values of environments never leave their nodes: a
+	// variant only says which nodes have the same one. The nodes are asked
+	// for it, each for 15 seconds at most; an answer of the last 15 seconds
+	// is given again.
+	//
+	// Corresponds with GET /families/{family}/diff (the `DiffFamily` operationId).
+	DiffFamily(ctx context.Context, family FamilyName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MergeFamiliesWithBody Merge other families into one
+	//
+	// All nodes that would belong to the families of the request, now and
+	// later, belong to the family of the path, which may be new.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /families/{family}/merge (the `MergeFamilies` operationId).
+	MergeFamiliesWithBody(ctx context.Context, family FamilyName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MergeFamilies Merge other families into one
+	//
+	// All nodes that would belong to the families of the request, now and
+	// later, belong to the family of the path, which may be new.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /families/{family}/merge (the `MergeFamilies` operationId).
+	MergeFamilies(ctx context.Context, family FamilyName, body MergeFamiliesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenameFamilyWithBody Rename a family
+	//
+	// All nodes that would belong to the family, now and later, belong to
+	// one of the new name. That another family has the name is refused with
+	// 409: merge them.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /families/{family}/rename (the `RenameFamily` operationId).
+	RenameFamilyWithBody(ctx context.Context, family FamilyName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenameFamily Rename a family
+	//
+	// All nodes that would belong to the family, now and later, belong to
+	// one of the new name. That another family has the name is refused with
+	// 409: merge them.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /families/{family}/rename (the `RenameFamily` operationId).
+	RenameFamily(ctx context.Context, family FamilyName, body RenameFamilyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListFamilyRules List what was said of families
+	//
+	// Patterns, renames and merges that were made here, the oldest first.
+	//
+	// Corresponds with GET /family-rules (the `ListFamilyRules` operationId).
+	ListFamilyRules(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddFamilyPatternWithBody Give nodes a family by a pattern
+	//
+	// Nodes whose whole name matches the regular expression belong to the
+	// family, unless a label or the registration of the node says another.
+	// The newest pattern that matches counts; those of the configuration
+	// come last.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /family-rules (the `AddFamilyPattern` operationId).
+	AddFamilyPatternWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddFamilyPattern Give nodes a family by a pattern
+	//
+	// Nodes whose whole name matches the regular expression belong to the
+	// family, unless a label or the registration of the node says another.
+	// The newest pattern that matches counts; those of the configuration
+	// come last.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /family-rules (the `AddFamilyPattern` operationId).
+	AddFamilyPattern(ctx context.Context, body AddFamilyPatternJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveFamilyRule Take back what was said of families
+	//
+	// Corresponds with DELETE /family-rules/{id} (the `RemoveFamilyRule` operationId).
+	RemoveFamilyRule(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListFindings List what is wrong with the fleet as a whole
+	//
+	// Suspected partitions, different versions and clocks inside a family,
+	// and applications that do not run on a node: what the alarms of the
+	// same names are made of.
+	//
+	// Corresponds with GET /findings (the `ListFindings` operationId).
+	ListFindings(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetGraph Show who is connected to whom
+	//
+	// Connections as the nodes at both ends see them. `asymmetric` is one
+	// that only one end sees, `lost` one that neither sees though it was
+	// there, or a third node is connected to both: with `partition` it looks
+	// like a network partition. The exporter's own connections are left out.
+	//
+	// Corresponds with GET /graph (the `GetGraph` operationId).
+	GetGraph(ctx context.Context, params *GetGraphParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetGraphDOT Show who is connected to whom, for Graphviz
+	//
+	// Corresponds with GET /graph.dot (the `GetGraphDOT` operationId).
+	GetGraphDOT(ctx context.Context, params *GetGraphDOTParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListNodes List nodes
 	//
 	// All nodes that match every given filter, a page at a time. Paging by
@@ -1040,6 +1650,46 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 	SuspendNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// AddNodeActionWithBody Add a node, in WombatOAM's form
+//
+// The same as adding a node to `/nodes`, in the words of WombatOAM, and
+// served at its path `/api/actions/add-node` too.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /actions/add-node (the `AddNodeAction` operationId).
+func (c *Client) AddNodeActionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddNodeActionRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddNodeAction Add a node, in WombatOAM's form
+//
+// The same as adding a node to `/nodes`, in the words of WombatOAM, and
+// served at its path `/api/actions/add-node` too.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /actions/add-node (the `AddNodeAction` operationId).
+func (c *Client) AddNodeAction(ctx context.Context, body AddNodeActionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddNodeActionRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListAlarms List active alarms
@@ -1337,6 +1987,274 @@ func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, r
 	return c.Client.Do(req)
 }
 
+// ListFamilies List families
+//
+// All families that have a node, with the states, releases and
+// applications of their nodes. Paging is that of the list of nodes.
+//
+// Corresponds with GET /families (the `ListFamilies` operationId).
+func (c *Client) ListFamilies(ctx context.Context, params *ListFamiliesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFamiliesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetFamily Show a family
+//
+// Corresponds with GET /families/{family} (the `GetFamily` operationId).
+func (c *Client) GetFamily(ctx context.Context, family FamilyName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetFamilyRequest(c.Server, family)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DiffFamily Compare the nodes of a family
+//
+// In what the attached nodes of a family differ: OTP releases, versions
+// of applications and whether they run, loaded modules by the MD5 of
+// their code, time zones and clocks, and keys of the environments of
+// applications. Values of environments never leave their nodes: a
+// variant only says which nodes have the same one. The nodes are asked
+// for it, each for 15 seconds at most; an answer of the last 15 seconds
+// is given again.
+//
+// Corresponds with GET /families/{family}/diff (the `DiffFamily` operationId).
+func (c *Client) DiffFamily(ctx context.Context, family FamilyName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDiffFamilyRequest(c.Server, family)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MergeFamiliesWithBody Merge other families into one
+//
+// All nodes that would belong to the families of the request, now and
+// later, belong to the family of the path, which may be new.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /families/{family}/merge (the `MergeFamilies` operationId).
+func (c *Client) MergeFamiliesWithBody(ctx context.Context, family FamilyName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMergeFamiliesRequestWithBody(c.Server, family, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MergeFamilies Merge other families into one
+//
+// All nodes that would belong to the families of the request, now and
+// later, belong to the family of the path, which may be new.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /families/{family}/merge (the `MergeFamilies` operationId).
+func (c *Client) MergeFamilies(ctx context.Context, family FamilyName, body MergeFamiliesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMergeFamiliesRequest(c.Server, family, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenameFamilyWithBody Rename a family
+//
+// All nodes that would belong to the family, now and later, belong to
+// one of the new name. That another family has the name is refused with
+// 409: merge them.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /families/{family}/rename (the `RenameFamily` operationId).
+func (c *Client) RenameFamilyWithBody(ctx context.Context, family FamilyName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenameFamilyRequestWithBody(c.Server, family, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenameFamily Rename a family
+//
+// All nodes that would belong to the family, now and later, belong to
+// one of the new name. That another family has the name is refused with
+// 409: merge them.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /families/{family}/rename (the `RenameFamily` operationId).
+func (c *Client) RenameFamily(ctx context.Context, family FamilyName, body RenameFamilyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenameFamilyRequest(c.Server, family, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFamilyRules List what was said of families
+//
+// Patterns, renames and merges that were made here, the oldest first.
+//
+// Corresponds with GET /family-rules (the `ListFamilyRules` operationId).
+func (c *Client) ListFamilyRules(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFamilyRulesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddFamilyPatternWithBody Give nodes a family by a pattern
+//
+// Nodes whose whole name matches the regular expression belong to the
+// family, unless a label or the registration of the node says another.
+// The newest pattern that matches counts; those of the configuration
+// come last.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /family-rules (the `AddFamilyPattern` operationId).
+func (c *Client) AddFamilyPatternWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddFamilyPatternRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddFamilyPattern Give nodes a family by a pattern
+//
+// Nodes whose whole name matches the regular expression belong to the
+// family, unless a label or the registration of the node says another.
+// The newest pattern that matches counts; those of the configuration
+// come last.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /family-rules (the `AddFamilyPattern` operationId).
+func (c *Client) AddFamilyPattern(ctx context.Context, body AddFamilyPatternJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddFamilyPatternRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveFamilyRule Take back what was said of families
+//
+// Corresponds with DELETE /family-rules/{id} (the `RemoveFamilyRule` operationId).
+func (c *Client) RemoveFamilyRule(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveFamilyRuleRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFindings List what is wrong with the fleet as a whole
+//
+// Suspected partitions, different versions and clocks inside a family,
+// and applications that do not run on a node: what the alarms of the
+// same names are made of.
+//
+// Corresponds with GET /findings (the `ListFindings` operationId).
+func (c *Client) ListFindings(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFindingsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetGraph Show who is connected to whom
+//
+// Connections as the nodes at both ends see them. `asymmetric` is one
+// that only one end sees, `lost` one that neither sees though it was
+// there, or a third node is connected to both: with `partition` it looks
+// like a network partition. The exporter's own connections are left out.
+//
+// Corresponds with GET /graph (the `GetGraph` operationId).
+func (c *Client) GetGraph(ctx context.Context, params *GetGraphParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetGraphRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetGraphDOT Show who is connected to whom, for Graphviz
+//
+// Corresponds with GET /graph.dot (the `GetGraphDOT` operationId).
+func (c *Client) GetGraphDOT(ctx context.Context, params *GetGraphDOTParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetGraphDOTRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListNodes List nodes
 //
 // All nodes that match every given filter, a page at a time. Paging by
@@ -1468,6 +2386,46 @@ func (c *Client) SuspendNode(ctx context.Context, name NodeName, reqEditors ...R
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewAddNodeActionRequest calls the generic AddNodeAction builder with application/json body
+func NewAddNodeActionRequest(server string, body AddNodeActionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddNodeActionRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAddNodeActionRequestWithBody constructs an http.Request for the AddNodeAction method, with any body, and a specified content type
+func NewAddNodeActionRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/actions/add-node")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
 }
 
 // NewListAlarmsRequest constructs an http.Request for the ListAlarms method
@@ -2104,6 +3062,521 @@ func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Re
 	return req, nil
 }
 
+// NewListFamiliesRequest constructs an http.Request for the ListFamilies method
+func NewListFamiliesRequest(server string, params *ListFamiliesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/families")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", *params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Sort != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sort", *params.Sort, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetFamilyRequest constructs an http.Request for the GetFamily method
+func NewGetFamilyRequest(server string, family FamilyName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "family", family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/families/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDiffFamilyRequest constructs an http.Request for the DiffFamily method
+func NewDiffFamilyRequest(server string, family FamilyName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "family", family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/families/%s/diff", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMergeFamiliesRequest calls the generic MergeFamilies builder with application/json body
+func NewMergeFamiliesRequest(server string, family FamilyName, body MergeFamiliesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMergeFamiliesRequestWithBody(server, family, "application/json", bodyReader)
+}
+
+// NewMergeFamiliesRequestWithBody constructs an http.Request for the MergeFamilies method, with any body, and a specified content type
+func NewMergeFamiliesRequestWithBody(server string, family FamilyName, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "family", family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/families/%s/merge", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRenameFamilyRequest calls the generic RenameFamily builder with application/json body
+func NewRenameFamilyRequest(server string, family FamilyName, body RenameFamilyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRenameFamilyRequestWithBody(server, family, "application/json", bodyReader)
+}
+
+// NewRenameFamilyRequestWithBody constructs an http.Request for the RenameFamily method, with any body, and a specified content type
+func NewRenameFamilyRequestWithBody(server string, family FamilyName, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "family", family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/families/%s/rename", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListFamilyRulesRequest constructs an http.Request for the ListFamilyRules method
+func NewListFamilyRulesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/family-rules")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddFamilyPatternRequest calls the generic AddFamilyPattern builder with application/json body
+func NewAddFamilyPatternRequest(server string, body AddFamilyPatternJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddFamilyPatternRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAddFamilyPatternRequestWithBody constructs an http.Request for the AddFamilyPattern method, with any body, and a specified content type
+func NewAddFamilyPatternRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/family-rules")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveFamilyRuleRequest constructs an http.Request for the RemoveFamilyRule method
+func NewRemoveFamilyRuleRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/family-rules/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListFindingsRequest constructs an http.Request for the ListFindings method
+func NewListFindingsRequest(server string, params *ListFindingsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/findings")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetGraphRequest constructs an http.Request for the GetGraph method
+func NewGetGraphRequest(server string, params *GetGraphParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/graph")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetGraphDOTRequest constructs an http.Request for the GetGraphDOT method
+func NewGetGraphDOTRequest(server string, params *GetGraphDOTParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/graph.dot")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListNodesRequest constructs an http.Request for the ListNodes method
 func NewListNodesRequest(server string, params *ListNodesParams) (*http.Request, error) {
 	var err error
@@ -2147,6 +3620,42 @@ func NewListNodesRequest(server string, params *ListNodesParams) (*http.Request,
 		if params.State != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Application != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "application", params.Application, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OTPRelease != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "otp_release", params.OTPRelease, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Source != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "source", params.Source, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2438,6 +3947,26 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// AddNodeActionWithBodyWithResponse Add a node, in WombatOAM's form
+	//
+	// The same as adding a node to `/nodes`, in the words of WombatOAM, and
+	// served at its path `/api/actions/add-node` too.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /actions/add-node (the `AddNodeAction` operationId).
+	AddNodeActionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddNodeActionResponse, error)
+
+	// AddNodeActionWithResponse Add a node, in WombatOAM's form
+	//
+	// The same as adding a node to `/nodes`, in the words of WombatOAM, and
+	// served at its path `/api/actions/add-node` too.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /actions/add-node (the `AddNodeAction` operationId).
+	AddNodeActionWithResponse(ctx context.Context, body AddNodeActionJSONRequestBody, reqEditors ...RequestEditorFn) (*AddNodeActionResponse, error)
+
 	// ListAlarmsWithResponse List active alarms
 	//
 	// All active alarms that match every given filter, the last raised first,
@@ -2593,6 +4122,150 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /events (the `StreamEvents` operationId).
 	StreamEventsWithResponse(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*StreamEventsResponse, error)
 
+	// ListFamiliesWithResponse List families
+	//
+	// All families that have a node, with the states, releases and
+	// applications of their nodes. Paging is that of the list of nodes.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /families (the `ListFamilies` operationId).
+	ListFamiliesWithResponse(ctx context.Context, params *ListFamiliesParams, reqEditors ...RequestEditorFn) (*ListFamiliesResponse, error)
+
+	// GetFamilyWithResponse Show a family
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /families/{family} (the `GetFamily` operationId).
+	GetFamilyWithResponse(ctx context.Context, family FamilyName, reqEditors ...RequestEditorFn) (*GetFamilyResponse, error)
+
+	// DiffFamilyWithResponse Compare the nodes of a family
+	//
+	// In what the attached nodes of a family differ: OTP releases, versions
+	// of applications and whether they run, loaded modules by the MD5 of
+	// their code, time zones and clocks, and keys of the environments of
+	// applications. Values of environments never leave their nodes: a
+	// variant only says which nodes have the same one. The nodes are asked
+	// for it, each for 15 seconds at most; an answer of the last 15 seconds
+	// is given again.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /families/{family}/diff (the `DiffFamily` operationId).
+	DiffFamilyWithResponse(ctx context.Context, family FamilyName, reqEditors ...RequestEditorFn) (*DiffFamilyResponse, error)
+
+	// MergeFamiliesWithBodyWithResponse Merge other families into one
+	//
+	// All nodes that would belong to the families of the request, now and
+	// later, belong to the family of the path, which may be new.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /families/{family}/merge (the `MergeFamilies` operationId).
+	MergeFamiliesWithBodyWithResponse(ctx context.Context, family FamilyName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MergeFamiliesResponse, error)
+
+	// MergeFamiliesWithResponse Merge other families into one
+	//
+	// All nodes that would belong to the families of the request, now and
+	// later, belong to the family of the path, which may be new.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /families/{family}/merge (the `MergeFamilies` operationId).
+	MergeFamiliesWithResponse(ctx context.Context, family FamilyName, body MergeFamiliesJSONRequestBody, reqEditors ...RequestEditorFn) (*MergeFamiliesResponse, error)
+
+	// RenameFamilyWithBodyWithResponse Rename a family
+	//
+	// All nodes that would belong to the family, now and later, belong to
+	// one of the new name. That another family has the name is refused with
+	// 409: merge them.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /families/{family}/rename (the `RenameFamily` operationId).
+	RenameFamilyWithBodyWithResponse(ctx context.Context, family FamilyName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenameFamilyResponse, error)
+
+	// RenameFamilyWithResponse Rename a family
+	//
+	// All nodes that would belong to the family, now and later, belong to
+	// one of the new name. That another family has the name is refused with
+	// 409: merge them.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /families/{family}/rename (the `RenameFamily` operationId).
+	RenameFamilyWithResponse(ctx context.Context, family FamilyName, body RenameFamilyJSONRequestBody, reqEditors ...RequestEditorFn) (*RenameFamilyResponse, error)
+
+	// ListFamilyRulesWithResponse List what was said of families
+	//
+	// Patterns, renames and merges that were made here, the oldest first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /family-rules (the `ListFamilyRules` operationId).
+	ListFamilyRulesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListFamilyRulesResponse, error)
+
+	// AddFamilyPatternWithBodyWithResponse Give nodes a family by a pattern
+	//
+	// Nodes whose whole name matches the regular expression belong to the
+	// family, unless a label or the registration of the node says another.
+	// The newest pattern that matches counts; those of the configuration
+	// come last.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /family-rules (the `AddFamilyPattern` operationId).
+	AddFamilyPatternWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddFamilyPatternResponse, error)
+
+	// AddFamilyPatternWithResponse Give nodes a family by a pattern
+	//
+	// Nodes whose whole name matches the regular expression belong to the
+	// family, unless a label or the registration of the node says another.
+	// The newest pattern that matches counts; those of the configuration
+	// come last.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /family-rules (the `AddFamilyPattern` operationId).
+	AddFamilyPatternWithResponse(ctx context.Context, body AddFamilyPatternJSONRequestBody, reqEditors ...RequestEditorFn) (*AddFamilyPatternResponse, error)
+
+	// RemoveFamilyRuleWithResponse Take back what was said of families
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /family-rules/{id} (the `RemoveFamilyRule` operationId).
+	RemoveFamilyRuleWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RemoveFamilyRuleResponse, error)
+
+	// ListFindingsWithResponse List what is wrong with the fleet as a whole
+	//
+	// Suspected partitions, different versions and clocks inside a family,
+	// and applications that do not run on a node: what the alarms of the
+	// same names are made of.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /findings (the `ListFindings` operationId).
+	ListFindingsWithResponse(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*ListFindingsResponse, error)
+
+	// GetGraphWithResponse Show who is connected to whom
+	//
+	// Connections as the nodes at both ends see them. `asymmetric` is one
+	// that only one end sees, `lost` one that neither sees though it was
+	// there, or a third node is connected to both: with `partition` it looks
+	// like a network partition. The exporter's own connections are left out.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /graph (the `GetGraph` operationId).
+	GetGraphWithResponse(ctx context.Context, params *GetGraphParams, reqEditors ...RequestEditorFn) (*GetGraphResponse, error)
+
+	// GetGraphDOTWithResponse Show who is connected to whom, for Graphviz
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /graph.dot (the `GetGraphDOT` operationId).
+	GetGraphDOTWithResponse(ctx context.Context, params *GetGraphDOTParams, reqEditors ...RequestEditorFn) (*GetGraphDOTResponse, error)
+
 	// ListNodesWithResponse List nodes
 	//
 	// All nodes that match every given filter, a page at a time. Paging by
@@ -2665,6 +4338,61 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 	SuspendNodeWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*SuspendNodeResponse, error)
+}
+
+// AddNodeActionResponse201Headers the declared response headers of an HTTP 201 response for AddNodeAction
+type AddNodeActionResponse201Headers struct {
+	Location string
+}
+
+type AddNodeActionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Node
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *AddNodeActionResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddNodeActionResponse) GetJSON201() *Node {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddNodeActionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddNodeActionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddNodeActionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddNodeActionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddNodeActionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type ListAlarmsResponse struct {
@@ -3133,6 +4861,520 @@ func (r StreamEventsResponse) ContentType() string {
 	return ""
 }
 
+type ListFamiliesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FamilyList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFamiliesResponse) GetJSON200() *FamilyList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFamiliesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFamiliesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFamiliesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFamiliesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFamiliesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetFamilyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Family
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetFamilyResponse) GetJSON200() *Family {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetFamilyResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetFamilyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetFamilyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetFamilyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetFamilyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DiffFamilyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FamilyDiff
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DiffFamilyResponse) GetJSON200() *FamilyDiff {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DiffFamilyResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DiffFamilyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DiffFamilyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DiffFamilyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DiffFamilyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MergeFamiliesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Family
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MergeFamiliesResponse) GetJSON200() *Family {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r MergeFamiliesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MergeFamiliesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MergeFamiliesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MergeFamiliesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MergeFamiliesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RenameFamilyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Family
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RenameFamilyResponse) GetJSON200() *Family {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RenameFamilyResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RenameFamilyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RenameFamilyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RenameFamilyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RenameFamilyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFamilyRulesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FamilyRuleList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFamilyRulesResponse) GetJSON200() *FamilyRuleList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFamilyRulesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFamilyRulesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFamilyRulesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFamilyRulesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFamilyRulesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AddFamilyPatternResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *FamilyRule
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddFamilyPatternResponse) GetJSON201() *FamilyRule {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddFamilyPatternResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddFamilyPatternResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddFamilyPatternResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddFamilyPatternResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddFamilyPatternResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveFamilyRuleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveFamilyRuleResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveFamilyRuleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveFamilyRuleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveFamilyRuleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveFamilyRuleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFindingsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FindingList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFindingsResponse) GetJSON200() *FindingList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFindingsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFindingsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFindingsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFindingsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFindingsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetGraphResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Graph
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetGraphResponse) GetJSON200() *Graph {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetGraphResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetGraphResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetGraphResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetGraphResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetGraphResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetGraphDOTResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetGraphDOTResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetGraphDOTResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetGraphDOTResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetGraphDOTResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetGraphDOTResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListNodesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3421,6 +5663,38 @@ func (r SuspendNodeResponse) ContentType() string {
 	return ""
 }
 
+// AddNodeActionWithBodyWithResponse Add a node, in WombatOAM's form
+//
+// The same as adding a node to `/nodes`, in the words of WombatOAM, and
+// served at its path `/api/actions/add-node` too.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /actions/add-node (the `AddNodeAction` operationId).
+func (c *ClientWithResponses) AddNodeActionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddNodeActionResponse, error) {
+	rsp, err := c.AddNodeActionWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddNodeActionResponse(rsp)
+}
+
+// AddNodeActionWithResponse Add a node, in WombatOAM's form
+//
+// The same as adding a node to `/nodes`, in the words of WombatOAM, and
+// served at its path `/api/actions/add-node` too.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /actions/add-node (the `AddNodeAction` operationId).
+func (c *ClientWithResponses) AddNodeActionWithResponse(ctx context.Context, body AddNodeActionJSONRequestBody, reqEditors ...RequestEditorFn) (*AddNodeActionResponse, error) {
+	rsp, err := c.AddNodeAction(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddNodeActionResponse(rsp)
+}
+
 // ListAlarmsWithResponse List active alarms
 //
 // All active alarms that match every given filter, the last raised first,
@@ -3666,6 +5940,234 @@ func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, para
 	return ParseStreamEventsResponse(rsp)
 }
 
+// ListFamiliesWithResponse List families
+//
+// All families that have a node, with the states, releases and
+// applications of their nodes. Paging is that of the list of nodes.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /families (the `ListFamilies` operationId).
+func (c *ClientWithResponses) ListFamiliesWithResponse(ctx context.Context, params *ListFamiliesParams, reqEditors ...RequestEditorFn) (*ListFamiliesResponse, error) {
+	rsp, err := c.ListFamilies(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFamiliesResponse(rsp)
+}
+
+// GetFamilyWithResponse Show a family
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /families/{family} (the `GetFamily` operationId).
+func (c *ClientWithResponses) GetFamilyWithResponse(ctx context.Context, family FamilyName, reqEditors ...RequestEditorFn) (*GetFamilyResponse, error) {
+	rsp, err := c.GetFamily(ctx, family, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetFamilyResponse(rsp)
+}
+
+// DiffFamilyWithResponse Compare the nodes of a family
+//
+// In what the attached nodes of a family differ: OTP releases, versions
+// of applications and whether they run, loaded modules by the MD5 of
+// their code, time zones and clocks, and keys of the environments of
+// applications. Values of environments never leave their nodes: a
+// variant only says which nodes have the same one. The nodes are asked
+// for it, each for 15 seconds at most; an answer of the last 15 seconds
+// is given again.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /families/{family}/diff (the `DiffFamily` operationId).
+func (c *ClientWithResponses) DiffFamilyWithResponse(ctx context.Context, family FamilyName, reqEditors ...RequestEditorFn) (*DiffFamilyResponse, error) {
+	rsp, err := c.DiffFamily(ctx, family, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDiffFamilyResponse(rsp)
+}
+
+// MergeFamiliesWithBodyWithResponse Merge other families into one
+//
+// All nodes that would belong to the families of the request, now and
+// later, belong to the family of the path, which may be new.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /families/{family}/merge (the `MergeFamilies` operationId).
+func (c *ClientWithResponses) MergeFamiliesWithBodyWithResponse(ctx context.Context, family FamilyName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MergeFamiliesResponse, error) {
+	rsp, err := c.MergeFamiliesWithBody(ctx, family, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMergeFamiliesResponse(rsp)
+}
+
+// MergeFamiliesWithResponse Merge other families into one
+//
+// All nodes that would belong to the families of the request, now and
+// later, belong to the family of the path, which may be new.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /families/{family}/merge (the `MergeFamilies` operationId).
+func (c *ClientWithResponses) MergeFamiliesWithResponse(ctx context.Context, family FamilyName, body MergeFamiliesJSONRequestBody, reqEditors ...RequestEditorFn) (*MergeFamiliesResponse, error) {
+	rsp, err := c.MergeFamilies(ctx, family, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMergeFamiliesResponse(rsp)
+}
+
+// RenameFamilyWithBodyWithResponse Rename a family
+//
+// All nodes that would belong to the family, now and later, belong to
+// one of the new name. That another family has the name is refused with
+// 409: merge them.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /families/{family}/rename (the `RenameFamily` operationId).
+func (c *ClientWithResponses) RenameFamilyWithBodyWithResponse(ctx context.Context, family FamilyName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenameFamilyResponse, error) {
+	rsp, err := c.RenameFamilyWithBody(ctx, family, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenameFamilyResponse(rsp)
+}
+
+// RenameFamilyWithResponse Rename a family
+//
+// All nodes that would belong to the family, now and later, belong to
+// one of the new name. That another family has the name is refused with
+// 409: merge them.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /families/{family}/rename (the `RenameFamily` operationId).
+func (c *ClientWithResponses) RenameFamilyWithResponse(ctx context.Context, family FamilyName, body RenameFamilyJSONRequestBody, reqEditors ...RequestEditorFn) (*RenameFamilyResponse, error) {
+	rsp, err := c.RenameFamily(ctx, family, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenameFamilyResponse(rsp)
+}
+
+// ListFamilyRulesWithResponse List what was said of families
+//
+// Patterns, renames and merges that were made here, the oldest first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /family-rules (the `ListFamilyRules` operationId).
+func (c *ClientWithResponses) ListFamilyRulesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListFamilyRulesResponse, error) {
+	rsp, err := c.ListFamilyRules(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFamilyRulesResponse(rsp)
+}
+
+// AddFamilyPatternWithBodyWithResponse Give nodes a family by a pattern
+//
+// Nodes whose whole name matches the regular expression belong to the
+// family, unless a label or the registration of the node says another.
+// The newest pattern that matches counts; those of the configuration
+// come last.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /family-rules (the `AddFamilyPattern` operationId).
+func (c *ClientWithResponses) AddFamilyPatternWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddFamilyPatternResponse, error) {
+	rsp, err := c.AddFamilyPatternWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddFamilyPatternResponse(rsp)
+}
+
+// AddFamilyPatternWithResponse Give nodes a family by a pattern
+//
+// Nodes whose whole name matches the regular expression belong to the
+// family, unless a label or the registration of the node says another.
+// The newest pattern that matches counts; those of the configuration
+// come last.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /family-rules (the `AddFamilyPattern` operationId).
+func (c *ClientWithResponses) AddFamilyPatternWithResponse(ctx context.Context, body AddFamilyPatternJSONRequestBody, reqEditors ...RequestEditorFn) (*AddFamilyPatternResponse, error) {
+	rsp, err := c.AddFamilyPattern(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddFamilyPatternResponse(rsp)
+}
+
+// RemoveFamilyRuleWithResponse Take back what was said of families
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /family-rules/{id} (the `RemoveFamilyRule` operationId).
+func (c *ClientWithResponses) RemoveFamilyRuleWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RemoveFamilyRuleResponse, error) {
+	rsp, err := c.RemoveFamilyRule(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveFamilyRuleResponse(rsp)
+}
+
+// ListFindingsWithResponse List what is wrong with the fleet as a whole
+//
+// Suspected partitions, different versions and clocks inside a family,
+// and applications that do not run on a node: what the alarms of the
+// same names are made of.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /findings (the `ListFindings` operationId).
+func (c *ClientWithResponses) ListFindingsWithResponse(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*ListFindingsResponse, error) {
+	rsp, err := c.ListFindings(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFindingsResponse(rsp)
+}
+
+// GetGraphWithResponse Show who is connected to whom
+//
+// Connections as the nodes at both ends see them. `asymmetric` is one
+// that only one end sees, `lost` one that neither sees though it was
+// there, or a third node is connected to both: with `partition` it looks
+// like a network partition. The exporter's own connections are left out.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /graph (the `GetGraph` operationId).
+func (c *ClientWithResponses) GetGraphWithResponse(ctx context.Context, params *GetGraphParams, reqEditors ...RequestEditorFn) (*GetGraphResponse, error) {
+	rsp, err := c.GetGraph(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetGraphResponse(rsp)
+}
+
+// GetGraphDOTWithResponse Show who is connected to whom, for Graphviz
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /graph.dot (the `GetGraphDOT` operationId).
+func (c *ClientWithResponses) GetGraphDOTWithResponse(ctx context.Context, params *GetGraphDOTParams, reqEditors ...RequestEditorFn) (*GetGraphDOTResponse, error) {
+	rsp, err := c.GetGraphDOT(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetGraphDOTResponse(rsp)
+}
+
 // ListNodesWithResponse List nodes
 //
 // All nodes that match every given filter, a page at a time. Paging by
@@ -3779,6 +6281,52 @@ func (c *ClientWithResponses) SuspendNodeWithResponse(ctx context.Context, name 
 		return nil, err
 	}
 	return ParseSuspendNodeResponse(rsp)
+}
+
+// ParseAddNodeActionResponse parses an HTTP response from a AddNodeActionWithResponse call
+func ParseAddNodeActionResponse(rsp *http.Response) (*AddNodeActionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddNodeActionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Node
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers AddNodeActionResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseListAlarmsResponse parses an HTTP response from a ListAlarmsWithResponse call
@@ -4080,6 +6628,358 @@ func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error
 	}
 
 	response := &StreamEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListFamiliesResponse parses an HTTP response from a ListFamiliesWithResponse call
+func ParseListFamiliesResponse(rsp *http.Response) (*ListFamiliesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFamiliesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FamilyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetFamilyResponse parses an HTTP response from a GetFamilyWithResponse call
+func ParseGetFamilyResponse(rsp *http.Response) (*GetFamilyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetFamilyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Family
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDiffFamilyResponse parses an HTTP response from a DiffFamilyWithResponse call
+func ParseDiffFamilyResponse(rsp *http.Response) (*DiffFamilyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DiffFamilyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FamilyDiff
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMergeFamiliesResponse parses an HTTP response from a MergeFamiliesWithResponse call
+func ParseMergeFamiliesResponse(rsp *http.Response) (*MergeFamiliesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MergeFamiliesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Family
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRenameFamilyResponse parses an HTTP response from a RenameFamilyWithResponse call
+func ParseRenameFamilyResponse(rsp *http.Response) (*RenameFamilyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RenameFamilyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Family
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListFamilyRulesResponse parses an HTTP response from a ListFamilyRulesWithResponse call
+func ParseListFamilyRulesResponse(rsp *http.Response) (*ListFamilyRulesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFamilyRulesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FamilyRuleList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddFamilyPatternResponse parses an HTTP response from a AddFamilyPatternWithResponse call
+func ParseAddFamilyPatternResponse(rsp *http.Response) (*AddFamilyPatternResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddFamilyPatternResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest FamilyRule
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveFamilyRuleResponse parses an HTTP response from a RemoveFamilyRuleWithResponse call
+func ParseRemoveFamilyRuleResponse(rsp *http.Response) (*RemoveFamilyRuleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveFamilyRuleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListFindingsResponse parses an HTTP response from a ListFindingsWithResponse call
+func ParseListFindingsResponse(rsp *http.Response) (*ListFindingsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFindingsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FindingList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetGraphResponse parses an HTTP response from a GetGraphWithResponse call
+func ParseGetGraphResponse(rsp *http.Response) (*GetGraphResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetGraphResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Graph
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetGraphDOTResponse parses an HTTP response from a GetGraphDOTWithResponse call
+func ParseGetGraphDOTResponse(rsp *http.Response) (*GetGraphDOTResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetGraphDOTResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -706,3 +706,4 @@ reductions(#{helper_reductions := Helpers}) ->
 -include("sources.hrl").
 -include("sasl.hrl").
 -include("elarm.hrl").
+-include("inventory.hrl").

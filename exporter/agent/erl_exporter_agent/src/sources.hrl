@@ -254,6 +254,7 @@ await_stops(Helpers, Deadline) ->
 %% The smallest of all: answers what it is asked, and tells it as an event too.
 %% It shows that the way between a node and the exporter is open.
 source_start(echo, Config) -> {ok, [], Config};
+source_start(inventory, Config) -> {ok, [], Config};
 source_start(sasl, _) -> started(sasl_start());
 source_start(elarm, _) -> started(elarm_start());
 source_start(sysmon, Config) -> sysmon_start(Config);
@@ -266,6 +267,7 @@ source_configure(echo, Config, _) -> {[{event, {configured, Config}}], Config};
 source_configure(sysmon, Config, State) -> {[], State#{config := Config}};
 source_configure(_, _, State) -> {[], State}.
 
+source_tick(inventory, Config) -> {[], Config};
 source_tick(echo, Config) -> {[], Config};
 source_tick(sasl, State) -> sasl_tick(State);
 source_tick(elarm, State) -> elarm_tick(State);
@@ -277,12 +279,15 @@ source_message(elarm, Message, State) -> elarm_message(Message, State);
 source_message(sysmon, Message, State) -> sysmon_message(Message, State);
 source_message(_, _, _) -> ignored.
 
+source_answer(inventory, Ref, Answer, Config) -> {[{reply, Ref, Answer}], Config};
 source_answer(echo, Ref, Answer, Config) -> {[{event, Answer}, {reply, Ref, Answer}], Config};
 source_answer(sasl, Tag, Answer, State) -> sasl_answer(Tag, Answer, State);
 source_answer(elarm, Tag, Answer, State) -> elarm_answer(Tag, Answer, State);
 source_answer(sysmon, Tag, Answer, State) -> sysmon_answer(Tag, Answer, State);
 source_answer(metrics, Ref, Answer, State) -> {[{reply, Ref, Answer}], State}.
 
+source_request(inventory, Ref, Request, Config) ->
+    {[inventory_request(Ref, Request)], Config};
 %% Through a helper, the long way.
 source_request(echo, Ref, {wait, Ms, Term}, Config) ->
     {[{ask, Ref, fun() -> timer:sleep(Ms), Term end, 1000}], Config};
@@ -302,6 +307,7 @@ source_request(metrics, Ref, {bins, Library, Name}, State) ->
 source_request(_, Ref, _, State) ->
     {[{reply, Ref, {error, unknown_request}}], State}.
 
+source_stop(inventory, _) -> ok;
 source_stop(echo, _) -> ok;
 source_stop(sasl, State) -> sasl_stop(State);
 source_stop(elarm, State) -> elarm_stop(State);
