@@ -47,6 +47,12 @@ func distributionNow() []panel {
 			todo: "see the states of the links.", queries: []query{{expr: maxBy("node, type", nodes.of("erlang_vm_dist_connected_nodes")), legend: "{{node}} {{type}}"}},
 		},
 		{
+			id: 6, kind: lines, title: "Links that came up or went down", w: 24, h: 6, unit: "ops", least: zero, none: "No link came or went.",
+			normal: "0 but when nodes are restarted.", ill: "links that come and go: the network, or nodes that do not answer within net_ticktime.",
+			todo:    "see which nodes they have in common, and their log.",
+			queries: []query{{expr: maxBy("node, peer, event", nodes.rate("erlang_vm_dist_connection_events_total")), legend: arrow + " {{event}}"}},
+		},
+		{
 			id: 4, kind: states, title: "State of each link", w: 24, h: 9, none: "No links between nodes.",
 			mapping: map[string]state{"1": {"pending", "orange"}, "2": {"up_pending", "yellow"}, "3": {"up", "green"}},
 			normal:  "green.", ill: "a gap: the link was closed. Orange for more than some seconds: it cannot be made.",

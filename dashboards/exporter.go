@@ -82,6 +82,7 @@ func exporterScrapes() []panel {
 			queries: []query{
 				{expr: "topk(10, " + sumBy("node, source", exporters.rate("erlang_exporter_series_dropped_total")) + " > 0)", legend: "{{node}} {{source}}"},
 				{expr: "topk(10, " + maxBy("node, collector", nodes.of("erlang_exporter_scrape_series_dropped")) + " > 0)", legend: "{{node}} {{collector}} on the last page"},
+				{expr: "topk(10, " + maxBy("node, collector", nodes.of("erlang_exporter_scrape_metrics_failed")) + " > 0)", legend: "{{node}} {{collector}} failed"},
 			},
 		},
 	}

@@ -30,6 +30,8 @@ func mnesia() *board {
 					"near 0 %.", "above 10 %: transactions fight for the same records.", "make transactions shorter, or use fewer table locks."),
 				each(4, "Written to the log", "ops", rate("logged_transactions"), "{{node}}",
 					"follows the writes to disc copies.", "so many that dumping the log does not keep up (mnesia_overload).", "raise dump_log_write_threshold, or write less."),
+				each(5, "Overloaded", "ops", maxBy("node", nodes.rate("erlang_mnesia_overload_events_total")), "{{node}}",
+					"0.", "Mnesia says mnesia_overload: its log is dumped slower than it is written.", "raise dump_log_write_threshold, give it faster disks, or write less."),
 			}},
 			{id: 101, title: "Locks and open transactions", panels: []panel{
 				each(10, "Held locks", "short", last("held_locks"), "{{node}}",

@@ -16,6 +16,7 @@ func node() *board {
 			{id: 101, title: "CPU and schedulers", panels: nodeSchedulers()},
 			{id: 102, title: "Garbage collection and input and output", panels: nodeCollection()},
 			{id: 103, title: "Limits, ports and tables", panels: append(nodeLimits(), nodeTables()...)},
+			{id: 105, title: "What the VM reports of itself", panels: nodeEventsOfVM()},
 			{id: 104, title: "What runs, and its host", panels: nodeIdentity()},
 		},
 	}
@@ -55,6 +56,46 @@ func nodeNow() []panel {
 	files.limits = []float64{0.7, 0.9}
 	files.normal, files.ill, files.todo = "below 70 %.", "at 100 % no connection and no file can be opened.", "raise ulimit -n, or find what does not close."
 	return []panel{state, uptime, resident, busy, queue, procs, atoms, files}
+}
+
+// nodeEventsOfVM are what erlang:system_monitor tells.
+func nodeEventsOfVM() []panel {
+	told := func(event string) string {
+		return maxBy("node", nodes.rate("erlang_vm_system_monitor_"+event+"_total"))
+	}
+	return []panel{
+		{
+			id: 60, kind: lines, title: "Suspended senders", w: 8, h: 8, unit: "ops", least: zero,
+			normal: "0.", ill: "processes that wait because a socket, a file or another node does not take what they send.",
+			todo: "busy_dist_port: see the links (dashboard Distribution). busy_port: find the client that does not read.",
+			queries: []query{
+				{expr: told("busy_port"), legend: "busy_port"},
+				{expr: told("busy_dist_port"), legend: "busy_dist_port"},
+			},
+		},
+		{
+			id: 61, kind: lines, title: "Long work, large heaps, long mailboxes", w: 8, h: 8, unit: "ops", least: zero,
+			normal: "0, with single events.", ill: "long_schedule: a NIF or BIF that holds a scheduler. large_heap and long_gc: a process with much data. long_message_queue: one that does not keep up.",
+			todo: "see which processes they are (dashboard Processes).",
+			queries: []query{
+				{expr: told("long_gc"), legend: "long_gc"},
+				{expr: told("long_schedule"), legend: "long_schedule"},
+				{expr: told("large_heap"), legend: "large_heap"},
+				{expr: told("long_message_queue"), legend: "long_message_queue"},
+			},
+		},
+		{
+			id: 62, kind: lines, title: "Time of long garbage collections", w: 5, h: 8, unit: "percentunit", least: zero,
+			normal: "0 %.", ill: "seconds in which a process did nothing else.", todo: "find the process with the large heap (dashboard Processes).",
+			queries: []query{{expr: maxBy("node", nodes.rate("erlang_vm_system_monitor_long_gc_seconds_total")), legend: "of a scheduler"}},
+		},
+		{
+			id: 63, kind: number, title: "System monitor", w: 3, h: 8,
+			normal: "1: the agent has it.", ill: "0: another process of the node has it, and the panels beside stay empty. RabbitMQ has it before OTP 28.",
+			todo:    "nothing, or look at what that process logs.",
+			queries: []query{{expr: "max(" + nodes.of("erlang_vm_system_monitor_available") + ")"}},
+		},
+	}
 }
 
 // nodeIdentity says what runs on the node and on its host.

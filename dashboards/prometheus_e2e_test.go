@@ -125,6 +125,7 @@ var empty = map[string]string{
 	"erlops-exporter/Collectors that the exporter leaves out":                         "nothing is left out",
 	"erlops-exporter/Events from the nodes":                                           "no source of events is on",
 	"erlops-exporter/Collectors with nothing to read":                                 "depends on the host",
+	"erlops-distribution/Links that came up or went down":                             "none came or went",
 	"erlops-processes/Missing":                                                        "all run",
 }
 

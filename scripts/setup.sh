@@ -2,9 +2,9 @@
 # Installs what `make run` needs beside Go: Erlang/OTP, and a C compiler for the
 # race detector. Does nothing where all of it is there.
 #
-#   setup.sh --tests   installs what the tests need besides: shells that complete
-#                      and, for root, an SSH server in the hosts that they make,
-#                      off on this machine
+#   setup.sh --tests   installs what the tests need besides: Folsom and Lager,
+#                      shells that complete and, for root, an SSH server in the
+#                      hosts that they make, off on this machine
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -32,6 +32,13 @@ if command -v apt-get >/dev/null || ! command -v erl >/dev/null || ! command -v 
     erlang-os-mon erlang-tools erlang-mnesia erlang-inets erlang-syntax-tools
 fi
 
+# libraries: what Erlang applications measure and log with.
+libraries() {
+  if command -v apt-get >/dev/null; then
+    install_packages erlang-folsom erlang-lager
+  fi
+}
+
 # shells: those with scripts for completion.
 shells() {
   if ! command -v zsh >/dev/null || ! command -v fish >/dev/null; then
@@ -42,6 +49,7 @@ shells() {
 case ${1:-} in
   '') ;;
   --tests)
+    libraries
     shells
     ssh_server
     ;;

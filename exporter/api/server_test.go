@@ -73,7 +73,7 @@ func TestProblemsOfRequests(t *testing.T) {
 			detail: "3 things in the request are wrong.",
 			errors: []api.FieldError{
 				parameter("limit", "must be from 1 to 1000, not 0"),
-				parameter("sort", `must be one of name, -name, family, -family, state, -state, since, -since, not "age"`),
+				parameter("sort", `must be one of name, -name, family, -family, state, -state, since, -since, otp_release, -otp_release, agent_memory, -agent_memory, agent_reductions, -agent_reductions, not "age"`),
 				parameter("state", states+`"sick"`),
 			},
 		},
