@@ -44,7 +44,8 @@ func TestMoreValues(t *testing.T) {
 		{"mnesia", "running_nodes", "1", 0},
 		{"mnesia", "tables", "length(mnesia:system_info(tables))", 0},
 		{"mnesia", "local_tables", "length(mnesia:system_info(local_tables))", 0},
-		{"mnesia", "subscribers", "length(mnesia:system_info(subscribers))", 0},
+		// The agent subscribes itself, before the reading or after it.
+		{"mnesia", "subscribers", "length(mnesia:system_info(subscribers))", 0.5},
 		{"mnesia", "dump_log_write_threshold", "mnesia:system_info(dump_log_write_threshold)", 0},
 		{"mnesia", "dump_log_time_threshold_ms", "mnesia:system_info(dump_log_time_threshold)", 0},
 		{"dets", "file_bytes", "dets:info(stars, file_size)", 0},

@@ -99,7 +99,8 @@ func TestEventsAreDroppedWithoutCredit(t *testing.T) {
 	read := read(t, s)
 	sources, ok := read.Table(snapshot.AgentSource)
 	require.True(t, ok)
-	require.Equal(t, map[string][]float64{"agent": {0, 0}, echo: {200, 200 - 64}}, rows(sources))
+	require.Equal(t, []float64{0, 0}, rows(sources)["agent"])
+	require.Equal(t, []float64{200, 200 - 64}, rows(sources)[echo])
 
 	close(free)
 	for i := range 64 {
