@@ -10,9 +10,9 @@ var severities = map[string]state{
 }
 
 // severity is the weight of each active alarm.
-func severity(by string, matchers ...string) string {
+func severity(by string) string {
 	of := func(weight, name string) string {
-		return weight + " * " + alarmed.of("erlang_exporter_alarm_active", append(matchers, `severity="`+name+`"`)...)
+		return weight + " * " + alarmed.of("erlang_exporter_alarm_active", `severity="`+name+`"`)
 	}
 	return maxBy(by, of("4", "critical")+" or "+of("3", "major")+" or "+of("2", "minor")+" or "+of("1", "warning"))
 }

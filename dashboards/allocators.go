@@ -14,8 +14,8 @@ func allocators() *board {
 }
 
 // allocator is a sum over the chosen node's allocators.
-func allocator(usage string, by string, matchers ...string) string {
-	return sumBy(by, nodes.of("erlang_vm_allocators", append([]string{`usage="` + usage + `"`}, matchers...)...))
+func allocator(usage string, matchers ...string) string {
+	return sumBy("node, alloc", nodes.of("erlang_vm_allocators", append([]string{`usage="` + usage + `"`}, matchers...)...))
 }
 
 func allocatorNumbers() []panel {
@@ -78,26 +78,26 @@ func allocatorCarriers() []panel {
 			id: 20, kind: lines, title: "Multi-block carriers", w: 8, h: 8, unit: "bytes", least: zero,
 			normal: "most of the memory.", ill: "far above the blocks in them.",
 			todo:    "see the utilisation above.",
-			queries: []query{{expr: allocator("carriers_size", "node, alloc", `kind="mbcs"`), legend: "{{alloc}}"}},
+			queries: []query{{expr: allocator("carriers_size", `kind="mbcs"`), legend: "{{alloc}}"}},
 		},
 		{
 			id: 21, kind: lines, title: "Single-block carriers", w: 8, h: 8, unit: "bytes", least: zero,
 			normal: "little: only blocks above the threshold (512 KiB by default) have a carrier of their own.", ill: "most of the memory: huge heaps, tables or binaries that come and go cost calls to the operating system.",
 			todo:    "find what is so large; or raise +M<S>sbct.",
-			queries: []query{{expr: allocator("carriers_size", "node, alloc", `kind="sbcs"`), legend: "{{alloc}}"}},
+			queries: []query{{expr: allocator("carriers_size", `kind="sbcs"`), legend: "{{alloc}}"}},
 		},
 		{
 			id: 22, kind: lines, title: "Carriers in the pool", w: 8, h: 8, unit: "bytes", least: zero,
 			normal: "little.", ill: "as much as in use: carriers that were given up nearly empty and that no scheduler takes.",
 			todo:    "it is fragmentation over schedulers: +M<S>acul says below what use a carrier is given up.",
-			queries: []query{{expr: allocator("carriers_size", "node, alloc", `kind="mbcs_pool"`), legend: "{{alloc}}"}},
+			queries: []query{{expr: allocator("carriers_size", `kind="mbcs_pool"`), legend: "{{alloc}}"}},
 		},
 		{
 			id: 23, kind: lines, title: "Average size of blocks", w: 12, h: 8, unit: "bytes", least: zero,
 			normal: "level for each allocator.", ill: "a rise: data became larger.",
 			todo: "compare with a change of the application or of its load.",
 			queries: []query{{
-				expr:   allocator("blocks_size", "node, alloc") + " / (" + allocator("blocks", "node, alloc") + " > 0)",
+				expr:   allocator("blocks_size") + " / (" + allocator("blocks") + " > 0)",
 				legend: "{{alloc}}",
 			}},
 		},
@@ -106,7 +106,7 @@ func allocatorCarriers() []panel {
 			normal: "level for each allocator.", ill: "single-block carriers raise it.",
 			todo: "see the single-block carriers above.",
 			queries: []query{{
-				expr:   allocator("carriers_size", "node, alloc") + " / (" + allocator("carriers", "node, alloc") + " > 0)",
+				expr:   allocator("carriers_size") + " / (" + allocator("carriers") + " > 0)",
 				legend: "{{alloc}}",
 			}},
 		},

@@ -298,9 +298,9 @@ func ElarmAlarms(ctx context.Context, r Requester) ([]ElarmAlarm, error) {
 	return event.Alarms, nil
 }
 
-// AcknowledgeElarm, UnacknowledgeElarm, CommentElarm and ClearElarm do something
-// to an alarm of Elarm, by its Ref, in the name of a user. What is so already is
-// no error. They return when Elarm has answered; errors are those of Request.
+// AcknowledgeElarm acknowledges an alarm of Elarm, by its Ref, in the name of a
+// user; like UnacknowledgeElarm, CommentElarm and ClearElarm it returns when Elarm
+// has answered. What is so already is no error; errors are those of Request.
 func AcknowledgeElarm(ctx context.Context, r Requester, ref, user string) error {
 	return elarmWrite(ctx, r, "acknowledge", ref, user, "")
 }

@@ -2,7 +2,6 @@ package alarm_test
 
 import (
 	"os"
-	"regexp"
 	"slices"
 	"testing"
 
@@ -24,7 +23,7 @@ func TestRulesAreComplete(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, r := range alarm.Rules() {
-		require.Regexp(t, regexp.MustCompile(`^[a-z][a-z_]*[a-z]$`), r.ID)
+		require.Regexp(t, `^[a-z][a-z_]*[a-z]$`, r.ID)
 		require.False(t, seen[r.ID], r.ID)
 		seen[r.ID] = true
 		for _, text := range []string{r.Title, r.Value, r.Meaning, r.Cause, r.Repair} {

@@ -198,7 +198,7 @@ func TestCheckSettings(t *testing.T) {
 		want  string
 	}{
 		"fine":         {map[string]alarm.RuleSettings{"process_limit": {}}, ""},
-		"unknown":      {map[string]alarm.RuleSettings{"proces_limit": {}}, `there is no rule "proces_limit"; docs/alarms.md lists them`},
+		"unknown":      {map[string]alarm.RuleSettings{"process_limits": {}}, `there is no rule "process_limits"; docs/alarms.md lists them`},
 		"order":        {level("process_limit", alarm.Minor, alarm.LevelSettings{Raise: v(85)}), "major would be raised at 80, before minor at 85"},
 		"clear":        {level("process_limit", alarm.Minor, alarm.LevelSettings{Clear: v(75)}), "the alarm would clear at 75 and be raised at 70, which is the wrong way round"},
 		"below":        {level("allocator_fragmentation", alarm.Minor, alarm.LevelSettings{Clear: v(10)}), "the alarm would clear at 10 and be raised at 60, which is the wrong way round"},

@@ -154,6 +154,13 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	return m, nil
 }
 
+// saveLast saves what is left when ctx is done. A failure has been logged.
+func (m *Manager) saveLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	_ = m.save(ctx)
+}
+
 // Run saves what changes, at most a second later, and keeps history within its
 // limits, until ctx is done; it then saves what is left. It returns nil: a
 // database that fails is tried again, and the alarms go on without it.
@@ -165,9 +172,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-			defer cancel()
-			_ = m.save(last) // it has logged the error
+			m.saveLast(ctx)
 			m.hub.close()
 			return nil
 		case <-save.C:

@@ -156,7 +156,7 @@ func memoryRules() []Rule {
 				if !ok {
 					return nil, false
 				}
-				slope, whole := w.Note("rss", used, time.Hour).slope(w.Now.Add(-time.Hour))
+				slope, whole := w.note("rss", used, time.Hour).slope(w.Now.Add(-time.Hour))
 				limit, known := memoryLimit(w)
 				if !whole || !known {
 					return nil, false
@@ -260,7 +260,7 @@ func binaryLeak(w *Window) ([]Reading, bool) {
 		return nil, false
 	}
 	const while = 30 * time.Minute
-	s := w.Note("binary", binary, while+while/6)
+	s := w.note("binary", binary, while+while/6)
 	_, whole := s.since(w.Now.Add(-while))
 	if !whole {
 		return nil, false

@@ -107,9 +107,9 @@ func (w *Window) Rate(name string, value float64) (float64, bool) {
 // as peers.
 const maxNotes = 512
 
-// Note remembers a number for as long as age, and returns what is remembered:
+// note remembers a number for as long as age, and returns what is remembered:
 // the series of at most 120 points, this one included.
-func (w *Window) Note(name string, value float64, age time.Duration) *series {
+func (w *Window) note(name string, value float64, age time.Duration) *series {
 	s, ok := w.notes[name]
 	if !ok {
 		s = &series{}
@@ -126,7 +126,7 @@ func (w *Window) Note(name string, value float64, age time.Duration) *series {
 // whether it was watched for that long. A counter that starts anew counts from
 // zero.
 func (w *Window) Increase(name string, value float64, while time.Duration) (float64, bool) {
-	s := w.Note(name, value, while+time.Minute)
+	s := w.note(name, value, while+time.Minute)
 	return s.increase(w.Now.Add(-while))
 }
 

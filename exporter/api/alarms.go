@@ -67,7 +67,7 @@ func (s *Server) ListAlarms(_ context.Context, r ListAlarmsRequestObject) (ListA
 	if p.Cursor != nil {
 		var last activePlace
 		if !openCursor(*p.Cursor, &last) {
-			return nil, wrongParameter("cursor", "is not one that this API has given out")
+			return nil, wrongCursor("is not one that this API has given out")
 		}
 		all = last.after(all)
 	}
@@ -104,7 +104,7 @@ func (s *Server) ListAlarmHistory(ctx context.Context, r ListAlarmHistoryRequest
 	p := r.Params
 	var before AlarmPlace
 	if p.Cursor != nil && (!openCursor(*p.Cursor, &before) || before.Occurrence == "") {
-		return nil, wrongParameter("cursor", "is not one that this API has given out")
+		return nil, wrongCursor("is not one that this API has given out")
 	}
 	limit := int(value(p.Limit))
 	all, err := s.alarms.ClearedAlarms(ctx, AlarmFilter{

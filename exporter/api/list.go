@@ -142,14 +142,14 @@ func parseCursor(cursor string, by ListNodesParamsSort) (position, error) {
 		err = json.Unmarshal(b, &p)
 	}
 	if err != nil {
-		return position{}, wrongParameter("cursor", "is not one that this API has given out")
+		return position{}, wrongCursor("is not one that this API has given out")
 	}
 	if p.Sort != by {
-		return position{}, wrongParameter("cursor", "belongs to a list with another sort: "+quote(string(p.Sort)))
+		return position{}, wrongCursor("belongs to a list with another sort: " + quote(string(p.Sort)))
 	}
 	return p, nil
 }
 
-func wrongParameter(name, detail string) error {
-	return refusal([]FieldError{{Parameter: name, Detail: detail}})
+func wrongCursor(detail string) error {
+	return refusal([]FieldError{{Parameter: "cursor", Detail: detail}})
 }

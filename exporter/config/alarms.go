@@ -333,7 +333,8 @@ func (v *validator) alertmanagerURL(path, text string) {
 	case u.User != nil:
 		v.add(path+".url", "must not have a user or password in it: use basic_auth")
 	case strings.Contains(u.Path, "/api/v"):
-		v.add(path+".url", "must be that of the Alertmanager, without %s", u.Path[strings.Index(u.Path, "/api/v"):])
+		_, version, _ := strings.Cut(u.Path, "/api/v")
+		v.add(path+".url", "must be that of the Alertmanager, without /api/v%s", version)
 	}
 }
 

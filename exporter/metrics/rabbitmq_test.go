@@ -1,7 +1,6 @@
 package metrics_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,5 +29,5 @@ func TestRabbitMQIdentity(t *testing.T) {
 		"the dashboards' join is ambiguous where nodes share an instance")
 
 	require.NoError(t, h.Apply(metrics.Settings{}))
-	require.False(t, strings.Contains(get(h.Probe(), "/probe?target=a@h").Body.String(), "rabbitmq_"))
+	require.NotContains(t, get(h.Probe(), "/probe?target=a@h").Body.String(), "rabbitmq_")
 }

@@ -11,26 +11,23 @@ import (
 func vmEventFamilies() []Family {
 	base := Family{Type: Counter, Collector: snapshot.VMEvents, Table: "vm_events", Cost: Cheap, Call: "erlang:system_monitor/2, trace:system/3"}
 	const note = "only while the agent has the system monitor; from OTP 28 on it has one of its own"
-	event := func(name, help, more string) Family {
-		if more == "" {
-			more = note
-		}
-		return Family{Name: "erlang_vm_system_monitor_" + name + "_total", Help: help, Samples: single(name), Note: more}
+	event := func(name, help string) Family {
+		return Family{Name: "erlang_vm_system_monitor_" + name + "_total", Help: help, Samples: single(name), Note: note}
 	}
-	seconds := event("long_gc_seconds", "Time of the garbage collections that took too long", "")
+	seconds := event("long_gc_seconds", "Time of the garbage collections that took too long")
 	seconds.Unit = "seconds"
-	long := event("long_message_queue", "Times that a mailbox began or ceased to be too long", "")
+	long := event("long_message_queue", "Times that a mailbox began or ceased to be too long")
 	long.Since = "27"
 	rows := []Family{
 		{
 			Name: "erlang_vm_system_monitor_available", Type: Gauge, Samples: single("monitored"),
 			Help: "1 while the agent is told what the system monitor tells, 0 while another process of the node has it",
 		},
-		event("busy_port", "Times that a process was suspended because it sent to a busy port", ""),
-		event("busy_dist_port", "Times that a process was suspended because it sent to a node over a busy connection", ""),
-		event("long_gc", "Garbage collections that took too long", ""),
-		event("long_schedule", "Times that a process or port ran too long without a pause", ""),
-		event("large_heap", "Times that a garbage collection left a heap that is too large", ""),
+		event("busy_port", "Times that a process was suspended because it sent to a busy port"),
+		event("busy_dist_port", "Times that a process was suspended because it sent to a node over a busy connection"),
+		event("long_gc", "Garbage collections that took too long"),
+		event("long_schedule", "Times that a process or port ran too long without a pause"),
+		event("large_heap", "Times that a garbage collection left a heap that is too large"),
 		long, seconds,
 		{
 			Name: "erlang_mnesia_overload_events_total", Help: "Times that Mnesia said it was overloaded", Call: "mnesia:subscribe(system)",

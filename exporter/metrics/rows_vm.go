@@ -230,9 +230,10 @@ func allocatorFamilies() []Family {
 }
 
 // of is the family with another table.
-func (f Family) of(table string) Family {
-	f.Table = table
-	return f
+func (f *Family) of(table string) Family {
+	other := *f
+	other.Table = table
+	return other
 }
 
 // msaccFamilies are the rows of prometheus_vm_msacc_collector.

@@ -203,9 +203,47 @@ func (t *Topology) drawNodes(statuses []node.Status, all map[string]member) []No
 func (t *Topology) drawLink(p pair, all map[string]member, now time.Time) (Link, bool) {
 	a, askedA := all[p.a]
 	b, askedB := all[p.b]
+	l, seesA, seesB := sightings(p, all)
+	born := [2]uint32{creation(a), creation(b)}
+	switch {
+	case seesA && (seesB || !askedB), seesB && !askedA:
+		l.Status = LinkConnected
+		if seesA && seesB {
+			h := t.historyOf(p)
+			h.connected, h.born = true, born
+		}
+	case seesA || seesB:
+		l.Status = LinkAsymmetric
+		l.Reason = fmt.Sprintf("%s sees %s, which does not see it", l.SeenBy[0], l.NotSeenBy[0])
+	case askedA && askedB:
+		l.Status, l.Reason = LinkLost, t.whyLost(p, born, all)
+		if l.Reason == "" {
+			delete(t.links, p) // one of them was started anew, or left on purpose
+			return l, false
+		}
+	default:
+		// Who cannot be asked may have gone; its state says so.
+		if !askedA && !askedB {
+			delete(t.links, p)
+		}
+		return l, false
+	}
+	h := t.historyOf(p)
+	if h.status != l.Status {
+		h.status, h.since = l.Status, now
+	}
+	l.Since = h.since
+	l.Partition = l.Status != LinkConnected && !l.Hidden && a.view.Taken.After(h.since) && b.view.Taken.After(h.since)
+	return l, true
+}
+
+// sightings is the link as each end sees it.
+func sightings(p pair, all map[string]member) (l Link, seesA, seesB bool) {
+	a, askedA := all[p.a]
+	b, askedB := all[p.b]
 	hiddenA, seesA := a.sees[p.b]
 	hiddenB, seesB := b.sees[p.a]
-	l := Link{A: p.a, B: p.b, Hidden: hiddenA || hiddenB}
+	l = Link{A: p.a, B: p.b, Hidden: hiddenA || hiddenB}
 	l.ends(p.a, askedA, seesA)
 	l.ends(p.b, askedB, seesB)
 	if seesA {
@@ -214,44 +252,17 @@ func (t *Topology) drawLink(p pair, all map[string]member, now time.Time) (Link,
 	if seesB {
 		l.FromB = traffic(b, p.a)
 	}
+	return l, seesA, seesB
+}
+
+// historyOf gives what is remembered of a link, which begins with this.
+func (t *Topology) historyOf(p pair) *history {
 	h := t.links[p]
-	born := [2]uint32{creation(a), creation(b)}
-	switch {
-	case seesA && (seesB || !askedB), seesB && !askedA:
-		l.Status = LinkConnected
-		if h == nil {
-			h = &history{}
-			t.links[p] = h
-		}
-		if seesA && seesB {
-			h.connected, h.born = true, born
-		}
-	case seesA || seesB:
-		l.Status = LinkAsymmetric
-		l.Reason = fmt.Sprintf("%s sees %s, which does not see it", l.SeenBy[0], l.NotSeenBy[0])
-	case askedA && askedB:
-		l.Status, l.Reason = LinkLost, t.whyLost(p, h, born, all)
-		if l.Reason == "" {
-			delete(t.links, p) // one of them was started anew, or left on purpose
-			return l, false
-		}
-	default:
-		// Who cannot be asked may have gone; its state says so.
-		if h != nil && !askedA && !askedB {
-			delete(t.links, p)
-		}
-		return l, false
-	}
 	if h == nil {
 		h = &history{}
 		t.links[p] = h
 	}
-	if h.status != l.Status {
-		h.status, h.since = l.Status, now
-	}
-	l.Since = h.since
-	l.Partition = l.Status != LinkConnected && !l.Hidden && a.view.Taken.After(h.since) && b.view.Taken.After(h.since)
-	return l, true
+	return h
 }
 
 func (l *Link) ends(name string, asked, sees bool) {
@@ -279,8 +290,8 @@ func traffic(m member, peer string) *Traffic {
 
 // whyLost says why two nodes that do not see each other ought to; empty when
 // they need not.
-func (t *Topology) whyLost(p pair, h *history, born [2]uint32, all map[string]member) string {
-	if h != nil && h.connected && h.born == born {
+func (t *Topology) whyLost(p pair, born [2]uint32, all map[string]member) string {
+	if h := t.links[p]; h != nil && h.connected && h.born == born {
 		return fmt.Sprintf("%s and %s were connected and are not any more, though both run", p.a, p.b)
 	}
 	if third := thirds(p, all); len(third) > 0 {

@@ -208,9 +208,7 @@ func (c *Cloud) view(s *server) object {
 	if s.host == nil {
 		return view
 	}
-	network := "private"
 	if c.options.NoNetwork {
-		network = "public"
 		view["accessIPv4"] = s.host.Address()
 		view["addresses"] = object{
 			"private": []object{{"addr": "10.0.0.1", "version": 4}},
@@ -224,7 +222,7 @@ func (c *Cloud) view(s *server) object {
 			addresses = append(addresses, object{"addr": f.Address, "version": 4, "OS-EXT-IPS:type": "floating"})
 		}
 	}
-	view["addresses"] = object{network: addresses}
+	view["addresses"] = object{"private": addresses}
 	return view
 }
 

@@ -188,7 +188,7 @@ func (p *Provider) client(ctx context.Context) (*ec2.Client, error) {
 	}
 	options := []func(*config.LoadOptions) error{
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, args ...any) {
-			p.environment.Logger.Debug("AWS SDK: "+fmt.Sprintf(format, args...), "provider", p.record.Name)
+			p.environment.Logger.Debug("the AWS SDK says", "provider", p.record.Name, "text", fmt.Sprintf(format, args...))
 		})),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(p.settings.requestTimeout)),
 		// Adaptive: many machines at a time share what EC2 lets through.

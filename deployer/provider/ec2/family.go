@@ -257,7 +257,7 @@ func (p *Provider) rules(wanted []fleet.FirewallRule) []rule {
 	}
 	for _, r := range wanted {
 		for _, network := range p.settings.allowFrom {
-			add(rule{r.Protocol, int32(r.From), int32(r.To), network}) //nolint:gosec // ports are checked
+			add(rule{r.Protocol, int32(r.From), int32(r.To), network})
 		}
 	}
 	return all

@@ -106,23 +106,22 @@ func (t *tracker) removeSilences(ctx context.Context, id string, known []silence
 func (t *tracker) setSilence(ctx context.Context, id string, want *Silence) error {
 	now := t.options.Now()
 	comment := strings.TrimSpace(want.Comment + " " + t.options.mark(id))
-	known := t.silences.known[id]
 	s := silence{starts: now, ends: now.Add(t.options.SilenceFor), matchers: want.Matchers, user: want.User, comment: comment}
 	action := "set"
-	if len(known) > 0 {
-		if !maps.Equal(known[0].matchers, want.Matchers) {
-			// The Alertmanager would make another one of it.
-			if err := t.removeSilences(ctx, id, known); err != nil {
-				return err
-			}
-		} else {
-			old := known[0]
-			if old.ends.Sub(now) > t.options.SilenceFor/2 && old.comment == comment && old.user == want.User {
-				return nil
-			}
-			s.id, s.starts = old.id, old.starts
-			action = "renewed"
+	switch known := t.silences.known[id]; {
+	case len(known) == 0:
+	case !maps.Equal(known[0].matchers, want.Matchers):
+		// The Alertmanager would make another one of it.
+		if err := t.removeSilences(ctx, id, known); err != nil {
+			return err
 		}
+	default:
+		old := known[0]
+		if old.ends.Sub(now) > t.options.SilenceFor/2 && old.comment == comment && old.user == want.User {
+			return nil
+		}
+		s.id, s.starts = old.id, old.starts
+		action = "renewed"
 	}
 	set, err := t.api.setSilence(ctx, s)
 	var refused *refusedError
