@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,6 +59,7 @@ type Exporter struct {
 	fleet     *node.Fleet
 	alarms    *alarms
 	topology  *topology.Topology
+	logging   *logging
 	discovery *discovery.Manager
 	pages     *metrics.Handler
 	api       *api.Server
@@ -117,6 +119,9 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 	if e.alarms, err = newAlarms(c, e.store, e.logger, registry, e.health.hasTargets); err != nil {
 		return err
 	}
+	if e.logging, err = newLogging(c, e.store, e.logger, registry); err != nil {
+		return err
+	}
 	e.fleet, err = node.New(node.Options{
 		Attach: func(ctx context.Context, t agent.Target) (node.Session, error) {
 			s, err := attacher.Attach(ctx, t)
@@ -136,6 +141,7 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 	if err := e.fleet.SetFamilies(familyPatterns(c)); err != nil {
 		return err
 	}
+	e.logging.fleet, e.logging.status = e.fleet, e.fleet.Node
 	e.fleet.Apply(groups(c))
 	e.topology, err = topology.New(topology.Options{
 		Fleet: e.fleet, Store: e.store, Own: e.network.Name(), Logger: e.logger, Registerer: registry,
@@ -166,7 +172,8 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	}
 	e.api, err = api.New(api.Options{
 		Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Topology: apiTopology{e.fleet, e.topology},
-		Logger: e.logger, Registerer: registry,
+		Notifications: e.logging,
+		Logger:        e.logger, Registerer: registry,
 	})
 	if err != nil {
 		return err
@@ -180,6 +187,9 @@ func (e *Exporter) Close() error {
 	var errs []error
 	if e.web != nil {
 		errs = append(errs, e.web.Close())
+	}
+	if e.logging != nil {
+		errs = append(errs, e.logging.close())
 	}
 	if e.store != nil {
 		errs = append(errs, e.store.Close())
@@ -199,6 +209,10 @@ func (e *Exporter) Run(ctx context.Context) error {
 	networkCtx, stopNetwork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNetwork()
 	network := make(chan error, 1)
+	queuesCtx, stopQueues := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopQueues()
+	queues := make(chan error, 1)
+	go func() { queues <- e.logging.runQueues(queuesCtx) }()
 	group, groupCtx := errgroup.WithContext(ctx)
 	go func() {
 		err := e.network.Run(networkCtx)
@@ -207,6 +221,8 @@ func (e *Exporter) Run(ctx context.Context) error {
 	group.Go(func() error { return e.fleet.Run(groupCtx) })
 	group.Go(func() error { return e.alarms.run(groupCtx) })
 	group.Go(func() error { return e.topology.Run(groupCtx) })
+	group.Go(func() error { return e.logging.follow(groupCtx) })
+	group.Go(func() error { return e.logging.followAlarms(groupCtx, e.alarms.manager) })
 	group.Go(func() error { return e.discovery.Run(groupCtx) })
 	group.Go(func() error { return e.api.Run(groupCtx) })
 	group.Go(func() error { return e.web.Run(groupCtx) })
@@ -221,8 +237,10 @@ func (e *Exporter) Run(ctx context.Context) error {
 		}
 	})
 	err := group.Wait()
+	// What the agents told last is in the queues now.
+	stopQueues()
 	stopNetwork()
-	err = errors.Join(err, <-network, e.store.Close())
+	err = errors.Join(err, <-queues, <-network, e.store.Close())
 	e.logger.Info("stopped")
 	return err
 }
@@ -235,7 +253,7 @@ func (e *Exporter) pulse(p node.Pulse) {
 
 // sources are what nodes are to tell, as it happens or when they are asked.
 func (e *Exporter) sources(n node.Ref) []agent.Source {
-	return append(e.alarms.sources.of(n), agent.InventorySource())
+	return slices.Concat(e.alarms.sources.of(n), e.logging.sources(n), []agent.Source{agent.InventorySource()})
 }
 
 // handOver gives what discovery finds to the fleet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +56,8 @@ func (e *Exporter) reload() error {
 		return err
 	}
 	e.fleet.Apply(groups(c))
+	// A node that does not answer must not hold up the reload.
+	go e.logging.apply(context.Background(), c)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.config = c
@@ -72,6 +75,7 @@ func sameProcess(old, c *config.Config) error {
 		{"storage", old.Storage.Location != c.Storage.Location},
 		{"secrets", old.Secrets.Identity != c.Secrets.Identity},
 		{"timeouts", restartTimeouts(old) != restartTimeouts(c)},
+		{"logs", !sameSinks(old.Logs, c.Logs)},
 		{"limits", old.Limits.Frame != c.Limits.Frame || old.Limits.Mailbox != c.Limits.Mailbox},
 	} {
 		if p.changed {
@@ -82,6 +86,15 @@ func sameProcess(old, c *config.Config) error {
 		return problems
 	}
 	return nil
+}
+
+// sameSinks tells whether two configurations differ only in what a reload can
+// put in force: which entries are read.
+func sameSinks(a, b config.Logs) bool {
+	for _, l := range []*config.Logs{&a, &b} {
+		l.Level, l.Levels, l.Rate, l.MessageBytes, l.Enabled, l.Code = "", nil, 0, 0, false, false
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // restartTimeouts are the timeouts but that of scrapes, which a reload changes.

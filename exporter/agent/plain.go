@@ -39,7 +39,7 @@ var collectorNames = []string{
 	snapshot.Memory, snapshot.Statistics, snapshot.SystemInfo, snapshot.VM, snapshot.Schedulers, snapshot.Allocators,
 	snapshot.MSAcc, snapshot.Distribution, snapshot.Mnesia, snapshot.OSProcess, snapshot.Code, snapshot.Ports, snapshot.ETS,
 	snapshot.VIP, snapshot.OSMon, snapshot.Processes, snapshot.Carriers, snapshot.VMEvents, snapshot.Folsom, snapshot.Exometer,
-	snapshot.Prometheus, snapshot.Telemetry, snapshot.Agent,
+	snapshot.Prometheus, snapshot.Telemetry, snapshot.Logs, snapshot.Agent,
 }
 
 // attachPlain makes a session without an agent. It fails with *OwnedError when

@@ -204,6 +204,129 @@ func (e LinkStatus) Valid() bool {
 	}
 }
 
+// Defines values for LogLevel.
+const (
+	LogLevelAlert     LogLevel = "alert"
+	LogLevelCritical  LogLevel = "critical"
+	LogLevelDebug     LogLevel = "debug"
+	LogLevelEmergency LogLevel = "emergency"
+	LogLevelError     LogLevel = "error"
+	LogLevelInfo      LogLevel = "info"
+	LogLevelNotice    LogLevel = "notice"
+	LogLevelWarning   LogLevel = "warning"
+)
+
+// Valid indicates whether the value is a known member of the LogLevel enum.
+func (e LogLevel) Valid() bool {
+	switch e {
+	case LogLevelAlert:
+		return true
+	case LogLevelCritical:
+		return true
+	case LogLevelDebug:
+		return true
+	case LogLevelEmergency:
+		return true
+	case LogLevelError:
+		return true
+	case LogLevelInfo:
+		return true
+	case LogLevelNotice:
+		return true
+	case LogLevelWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LogLevelChangeLevel.
+const (
+	LogLevelChangeLevelAlert     LogLevelChangeLevel = "alert"
+	LogLevelChangeLevelCritical  LogLevelChangeLevel = "critical"
+	LogLevelChangeLevelDebug     LogLevelChangeLevel = "debug"
+	LogLevelChangeLevelDefault   LogLevelChangeLevel = "default"
+	LogLevelChangeLevelEmergency LogLevelChangeLevel = "emergency"
+	LogLevelChangeLevelError     LogLevelChangeLevel = "error"
+	LogLevelChangeLevelInfo      LogLevelChangeLevel = "info"
+	LogLevelChangeLevelNone      LogLevelChangeLevel = "none"
+	LogLevelChangeLevelNotice    LogLevelChangeLevel = "notice"
+	LogLevelChangeLevelWarning   LogLevelChangeLevel = "warning"
+)
+
+// Valid indicates whether the value is a known member of the LogLevelChangeLevel enum.
+func (e LogLevelChangeLevel) Valid() bool {
+	switch e {
+	case LogLevelChangeLevelAlert:
+		return true
+	case LogLevelChangeLevelCritical:
+		return true
+	case LogLevelChangeLevelDebug:
+		return true
+	case LogLevelChangeLevelDefault:
+		return true
+	case LogLevelChangeLevelEmergency:
+		return true
+	case LogLevelChangeLevelError:
+		return true
+	case LogLevelChangeLevelInfo:
+		return true
+	case LogLevelChangeLevelNone:
+		return true
+	case LogLevelChangeLevelNotice:
+		return true
+	case LogLevelChangeLevelWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LogLevelChangeSource.
+const (
+	LogLevelChangeSourceLager  LogLevelChangeSource = "lager"
+	LogLevelChangeSourceLogger LogLevelChangeSource = "logger"
+)
+
+// Valid indicates whether the value is a known member of the LogLevelChangeSource enum.
+func (e LogLevelChangeSource) Valid() bool {
+	switch e {
+	case LogLevelChangeSourceLager:
+		return true
+	case LogLevelChangeSourceLogger:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NotificationSource.
+const (
+	NotificationSourceAlarm  NotificationSource = "alarm"
+	NotificationSourceCode   NotificationSource = "code"
+	NotificationSourceLager  NotificationSource = "lager"
+	NotificationSourceLogger NotificationSource = "logger"
+	NotificationSourceNode   NotificationSource = "node"
+)
+
+// Valid indicates whether the value is a known member of the NotificationSource enum.
+func (e NotificationSource) Valid() bool {
+	switch e {
+	case NotificationSourceAlarm:
+		return true
+	case NotificationSourceCode:
+		return true
+	case NotificationSourceLager:
+		return true
+	case NotificationSourceLogger:
+		return true
+	case NotificationSourceNode:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for State.
 const (
 	StateConnecting State = "connecting"
@@ -312,6 +435,24 @@ func (e ListNodesParamsSort) Valid() bool {
 	case ListNodesParamsSortSince:
 		return true
 	case ListNodesParamsSortState:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QueryNotificationsParamsDirection.
+const (
+	QueryNotificationsParamsDirectionBackward QueryNotificationsParamsDirection = "backward"
+	QueryNotificationsParamsDirectionForward  QueryNotificationsParamsDirection = "forward"
+)
+
+// Valid indicates whether the value is a known member of the QueryNotificationsParamsDirection enum.
+func (e QueryNotificationsParamsDirection) Valid() bool {
+	switch e {
+	case QueryNotificationsParamsDirectionBackward:
+		return true
+	case QueryNotificationsParamsDirectionForward:
 		return true
 	default:
 		return false
@@ -828,6 +969,43 @@ type LinkTraffic struct {
 	State string `json:"state,omitempty,omitzero"`
 }
 
+// LogLevel A severity, as OTP's logger names them.
+type LogLevel string
+
+// LogLevelChange defines model for LogLevelChange.
+type LogLevelChange struct {
+	// Level A level; `none` to read nothing, `default` for that of the configuration.
+	Level LogLevelChangeLevel `json:"level"`
+
+	// Source Of which source; all when it is left out.
+	Source LogLevelChangeSource `json:"source,omitempty,omitzero"`
+}
+
+// LogLevelChangeLevel A level; `none` to read nothing, `default` for that of the configuration.
+type LogLevelChangeLevel string
+
+// LogLevelChangeSource Of which source; all when it is left out.
+type LogLevelChangeSource string
+
+// LogLevelOfSource defines model for LogLevelOfSource.
+type LogLevelOfSource struct {
+	// Default It is that of the configuration.
+	Default bool `json:"default"`
+
+	// Level From which level on entries are read, or `none`.
+	//
+	// Example: error
+	Level string `json:"level"`
+
+	// Source Example: logger
+	Source string `json:"source"`
+}
+
+// LogLevels defines model for LogLevels.
+type LogLevels struct {
+	Levels []LogLevelOfSource `json:"levels"`
+}
+
 // Node defines model for Node.
 type Node struct {
 	// Address Where it is dialled without epmd, as host:port; empty when epmd is asked.
@@ -988,6 +1166,54 @@ type NodeRegistration struct {
 	Name string `json:"name"`
 }
 
+// Notification defines model for Notification.
+type Notification struct {
+	// Event What kind it is: `crash_report`, `supervisor_report`, `terminated`,
+	// `process_error`, `dropped` (entries are missing here), `raised`,
+	// `cleared`, `up`, `down`, `loaded`, `purged`; not there for other log
+	// entries.
+	Event  string `json:"event,omitempty,omitzero"`
+	Family string `json:"family"`
+
+	// ID Where a stream can be taken up again; not there in what Loki answers.
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Level A severity, as OTP's logger names them.
+	Level LogLevel `json:"level"`
+
+	// Message UTF-8 without control characters other than line ends and tabs.
+	Message string `json:"message"`
+
+	// Metadata `pid`, `registered_name`, `mfa`, `file`, `line`, `domain`,
+	// `application`, and what whoever logged has added.
+	Metadata map[string]string `json:"metadata,omitempty,omitzero"`
+	Node     string            `json:"node"`
+
+	// Source - `logger`: log entries of OTP's logger
+	// - `lager`: log entries of Lager
+	// - `alarm`: alarms raised and cleared
+	// - `node`: nodes up and down
+	// - `code`: modules loaded and purged
+	Source NotificationSource `json:"source"`
+
+	// Time When it happened, on the clock of the node.
+	Time time.Time `json:"time"`
+}
+
+// NotificationList defines model for NotificationList.
+type NotificationList struct {
+	// NextCursor What to pass as `cursor` for older ones; not there when no more are kept.
+	NextCursor    string         `json:"next_cursor,omitempty,omitzero"`
+	Notifications []Notification `json:"notifications"`
+}
+
+// NotificationSource - `logger`: log entries of OTP's logger
+// - `lager`: log entries of Lager
+// - `alarm`: alarms raised and cleared
+// - `node`: nodes up and down
+// - `code`: modules loaded and purged
+type NotificationSource string
+
 // Problem An RFC 9457 problem.
 type Problem struct {
 	// Detail What is wrong this time and what to do, in words.
@@ -1043,6 +1269,21 @@ type FamilyName = string
 
 // NodeName defines model for NodeName.
 type NodeName = string
+
+// NotificationsOfFamily defines model for NotificationsOfFamily.
+type NotificationsOfFamily = []string
+
+// NotificationsOfLevel A severity, as OTP's logger names them.
+type NotificationsOfLevel = LogLevel
+
+// NotificationsOfNode defines model for NotificationsOfNode.
+type NotificationsOfNode = []string
+
+// NotificationsOfSource defines model for NotificationsOfSource.
+type NotificationsOfSource = []NotificationSource
+
+// NotificationsOfText defines model for NotificationsOfText.
+type NotificationsOfText = string
 
 // ListAlarmsParams defines parameters for ListAlarms.
 type ListAlarmsParams struct {
@@ -1192,6 +1433,87 @@ type ListNodesParams struct {
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
 
+// ListNotificationsParams defines parameters for ListNotifications.
+type ListNotificationsParams struct {
+	// Node Only of nodes whose whole name matches this pattern, in which `*` stands
+	// for any characters and `?` for one. Repeat it for several.
+	Node NotificationsOfNode `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Family Only of nodes of this family. Repeat it for several.
+	Family NotificationsOfFamily `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Level Only those that are at least as severe.
+	Level *NotificationsOfLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Source Only from this source. Repeat it for several.
+	Source NotificationsOfSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Text Only those with this text in their message, in upper or lower case.
+	Text *NotificationsOfText `form:"text,omitempty" json:"text,omitempty"`
+
+	// Limit The most notifications to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filters.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// StreamNotificationsParams defines parameters for StreamNotifications.
+type StreamNotificationsParams struct {
+	// Node Only of nodes whose whole name matches this pattern, in which `*` stands
+	// for any characters and `?` for one. Repeat it for several.
+	Node NotificationsOfNode `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Family Only of nodes of this family. Repeat it for several.
+	Family NotificationsOfFamily `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Level Only those that are at least as severe.
+	Level *NotificationsOfLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Source Only from this source. Repeat it for several.
+	Source NotificationsOfSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Text Only those with this text in their message, in upper or lower case.
+	Text *NotificationsOfText `form:"text,omitempty" json:"text,omitempty"`
+
+	// LastEventID The id of the last notification that the client has seen.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// QueryNotificationsParams defines parameters for QueryNotifications.
+type QueryNotificationsParams struct {
+	// Node Only of nodes whose whole name matches this pattern, in which `*` stands
+	// for any characters and `?` for one. Repeat it for several.
+	Node NotificationsOfNode `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Family Only of nodes of this family. Repeat it for several.
+	Family NotificationsOfFamily `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Level Only those that are at least as severe.
+	Level *NotificationsOfLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Source Only from this source. Repeat it for several.
+	Source NotificationsOfSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Text Only those with this text in their message, in upper or lower case.
+	Text *NotificationsOfText `form:"text,omitempty" json:"text,omitempty"`
+
+	// Start The beginning, inclusive; an hour before the end when it is left out.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End The end, exclusive; now when it is left out.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Limit The most notifications to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Direction The order; with `backward` the newest of the range are answered, with `forward` the oldest.
+	Direction *QueryNotificationsParamsDirection `form:"direction,omitempty" json:"direction,omitempty"`
+}
+
+// QueryNotificationsParamsDirection defines parameters for QueryNotifications.
+type QueryNotificationsParamsDirection string
+
 // AddNodeActionJSONRequestBody defines body for AddNodeAction for application/json ContentType.
 type AddNodeActionJSONRequestBody = AddNodeAction
 
@@ -1221,6 +1543,9 @@ type AddFamilyPatternJSONRequestBody = FamilyPattern
 
 // AddNodeJSONRequestBody defines body for AddNode for application/json ContentType.
 type AddNodeJSONRequestBody = NodeRegistration
+
+// SetLogLevelJSONRequestBody defines body for SetLogLevel for application/json ContentType.
+type SetLogLevelJSONRequestBody = LogLevelChange
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1302,12 +1627,27 @@ type ServerInterface interface {
 	// GetNode Show a node
 	// (GET /nodes/{name})
 	GetNode(w http.ResponseWriter, r *http.Request, name NodeName)
+	// GetLogLevel Show the log levels of a node
+	// (GET /nodes/{name}/loglevel)
+	GetLogLevel(w http.ResponseWriter, r *http.Request, name NodeName)
+	// SetLogLevel Set the log level of a node
+	// (PUT /nodes/{name}/loglevel)
+	SetLogLevel(w http.ResponseWriter, r *http.Request, name NodeName)
 	// ResumeNode Resume a suspended node
 	// (POST /nodes/{name}/resume)
 	ResumeNode(w http.ResponseWriter, r *http.Request, name NodeName)
 	// SuspendNode Suspend a node
 	// (POST /nodes/{name}/suspend)
 	SuspendNode(w http.ResponseWriter, r *http.Request, name NodeName)
+	// ListNotifications List the last notifications
+	// (GET /notifications)
+	ListNotifications(w http.ResponseWriter, r *http.Request, params ListNotificationsParams)
+	// StreamNotifications Follow notifications
+	// (GET /notifications/live)
+	StreamNotifications(w http.ResponseWriter, r *http.Request, params StreamNotificationsParams)
+	// QueryNotifications Search notifications in Loki
+	// (GET /notifications/query_range)
+	QueryNotifications(w http.ResponseWriter, r *http.Request, params QueryNotificationsParams)
 	// GetSpecJSON This document as JSON
 	// (GET /openapi.json)
 	GetSpecJSON(w http.ResponseWriter, r *http.Request)
@@ -2358,6 +2698,58 @@ func (siw *ServerInterfaceWrapper) GetNode(w http.ResponseWriter, r *http.Reques
 	handler.ServeHTTP(w, r)
 }
 
+// GetLogLevel operation middleware
+func (siw *ServerInterfaceWrapper) GetLogLevel(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name NodeName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetLogLevel(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SetLogLevel operation middleware
+func (siw *ServerInterfaceWrapper) SetLogLevel(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name NodeName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SetLogLevel(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ResumeNode operation middleware
 func (siw *ServerInterfaceWrapper) ResumeNode(w http.ResponseWriter, r *http.Request) {
 
@@ -2401,6 +2793,360 @@ func (siw *ServerInterfaceWrapper) SuspendNode(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.SuspendNode(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListNotifications operation middleware
+func (siw *ServerInterfaceWrapper) ListNotifications(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListNotificationsParams
+
+	// ------------- Optional query parameter "node" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "node", r.URL.Query(), &params.Node, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "node"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "family" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "family", r.URL.Query(), &params.Family, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "family"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", r.URL.Query(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "level"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "level", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "text" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "text", r.URL.Query(), &params.Text, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "text"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "text", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListNotifications(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StreamNotifications operation middleware
+func (siw *ServerInterfaceWrapper) StreamNotifications(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamNotificationsParams
+
+	// ------------- Optional query parameter "node" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "node", r.URL.Query(), &params.Node, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "node"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "family" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "family", r.URL.Query(), &params.Family, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "family"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", r.URL.Query(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "level"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "level", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "text" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "text", r.URL.Query(), &params.Text, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "text"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "text", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Last-Event-ID", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Last-Event-ID", Err: err})
+			return
+		}
+
+		params.LastEventID = &LastEventID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StreamNotifications(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// QueryNotifications operation middleware
+func (siw *ServerInterfaceWrapper) QueryNotifications(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params QueryNotificationsParams
+
+	// ------------- Optional query parameter "node" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "node", r.URL.Query(), &params.Node, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "node"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "node", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "family" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "family", r.URL.Query(), &params.Family, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "family"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "family", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", r.URL.Query(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "level"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "level", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "text" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "text", r.URL.Query(), &params.Text, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "text"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "text", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "start" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "start", r.URL.Query(), &params.Start, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "start"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "start", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "end" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "end", r.URL.Query(), &params.End, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "end"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "end", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "direction" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "direction", r.URL.Query(), &params.Direction, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "direction"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "direction", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.QueryNotifications(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2586,6 +3332,11 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/graph.dot", wrapper.GetGraphDOT)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/findings", wrapper.ListFindings)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events", wrapper.StreamEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/loglevel", wrapper.GetLogLevel)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/nodes/{name}/loglevel", wrapper.SetLogLevel)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/notifications", wrapper.ListNotifications)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/notifications/live", wrapper.StreamNotifications)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/notifications/query_range", wrapper.QueryNotifications)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.yaml", wrapper.GetSpecYAML)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.json", wrapper.GetSpecJSON)
 
@@ -3672,6 +4423,85 @@ func (response GetNodedefaultApplicationProblemPlusJSONResponse) VisitGetNodeRes
 	return err
 }
 
+type GetLogLevelRequestObject struct {
+	Name NodeName `json:"name"`
+}
+
+type GetLogLevelResponseObject interface {
+	VisitGetLogLevelResponse(w http.ResponseWriter) error
+}
+
+type GetLogLevel200JSONResponse LogLevels
+
+func (response GetLogLevel200JSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetLogLeveldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetLogLeveldefaultApplicationProblemPlusJSONResponse) VisitGetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLevelRequestObject struct {
+	Name NodeName `json:"name"`
+	Body *SetLogLevelJSONRequestBody
+}
+
+type SetLogLevelResponseObject interface {
+	VisitSetLogLevelResponse(w http.ResponseWriter) error
+}
+
+type SetLogLevel200JSONResponse LogLevels
+
+func (response SetLogLevel200JSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetLogLeveldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetLogLeveldefaultApplicationProblemPlusJSONResponse) VisitSetLogLevelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ResumeNodeRequestObject struct {
 	Name NodeName `json:"name"`
 }
@@ -3739,6 +4569,152 @@ type SuspendNodedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SuspendNodedefaultApplicationProblemPlusJSONResponse) VisitSuspendNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationsRequestObject struct {
+	Params ListNotificationsParams
+}
+
+type ListNotificationsResponseObject interface {
+	VisitListNotificationsResponse(w http.ResponseWriter) error
+}
+
+type ListNotifications200JSONResponse NotificationList
+
+func (response ListNotifications200JSONResponse) VisitListNotificationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListNotificationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListNotificationsdefaultApplicationProblemPlusJSONResponse) VisitListNotificationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamNotificationsRequestObject struct {
+	Params StreamNotificationsParams
+}
+
+type StreamNotificationsResponseObject interface {
+	VisitStreamNotificationsResponse(w http.ResponseWriter) error
+}
+
+type StreamNotifications200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response StreamNotifications200TextEventStreamResponse) VisitStreamNotificationsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type StreamNotificationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StreamNotificationsdefaultApplicationProblemPlusJSONResponse) VisitStreamNotificationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type QueryNotificationsRequestObject struct {
+	Params QueryNotificationsParams
+}
+
+type QueryNotificationsResponseObject interface {
+	VisitQueryNotificationsResponse(w http.ResponseWriter) error
+}
+
+type QueryNotifications200JSONResponse NotificationList
+
+func (response QueryNotifications200JSONResponse) VisitQueryNotificationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type QueryNotificationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response QueryNotificationsdefaultApplicationProblemPlusJSONResponse) VisitQueryNotificationsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3912,12 +4888,27 @@ type StrictServerInterface interface {
 	// GetNode Show a node
 	// (GET /nodes/{name})
 	GetNode(ctx context.Context, request GetNodeRequestObject) (GetNodeResponseObject, error)
+	// GetLogLevel Show the log levels of a node
+	// (GET /nodes/{name}/loglevel)
+	GetLogLevel(ctx context.Context, request GetLogLevelRequestObject) (GetLogLevelResponseObject, error)
+	// SetLogLevel Set the log level of a node
+	// (PUT /nodes/{name}/loglevel)
+	SetLogLevel(ctx context.Context, request SetLogLevelRequestObject) (SetLogLevelResponseObject, error)
 	// ResumeNode Resume a suspended node
 	// (POST /nodes/{name}/resume)
 	ResumeNode(ctx context.Context, request ResumeNodeRequestObject) (ResumeNodeResponseObject, error)
 	// SuspendNode Suspend a node
 	// (POST /nodes/{name}/suspend)
 	SuspendNode(ctx context.Context, request SuspendNodeRequestObject) (SuspendNodeResponseObject, error)
+	// ListNotifications List the last notifications
+	// (GET /notifications)
+	ListNotifications(ctx context.Context, request ListNotificationsRequestObject) (ListNotificationsResponseObject, error)
+	// StreamNotifications Follow notifications
+	// (GET /notifications/live)
+	StreamNotifications(ctx context.Context, request StreamNotificationsRequestObject) (StreamNotificationsResponseObject, error)
+	// QueryNotifications Search notifications in Loki
+	// (GET /notifications/query_range)
+	QueryNotifications(ctx context.Context, request QueryNotificationsRequestObject) (QueryNotificationsResponseObject, error)
 	// GetSpecJSON This document as JSON
 	// (GET /openapi.json)
 	GetSpecJSON(ctx context.Context, request GetSpecJSONRequestObject) (GetSpecJSONResponseObject, error)
@@ -4701,6 +5692,65 @@ func (sh *strictHandler) GetNode(w http.ResponseWriter, r *http.Request, name No
 	}
 }
 
+// GetLogLevel operation middleware
+func (sh *strictHandler) GetLogLevel(w http.ResponseWriter, r *http.Request, name NodeName) {
+	var request GetLogLevelRequestObject
+
+	request.Name = name
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLogLevel(ctx, request.(GetLogLevelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLogLevel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetLogLevelResponseObject); ok {
+		if err := validResponse.VisitGetLogLevelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetLogLevel operation middleware
+func (sh *strictHandler) SetLogLevel(w http.ResponseWriter, r *http.Request, name NodeName) {
+	var request SetLogLevelRequestObject
+
+	request.Name = name
+
+	var body SetLogLevelJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SetLogLevel(ctx, request.(SetLogLevelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetLogLevel")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SetLogLevelResponseObject); ok {
+		if err := validResponse.VisitSetLogLevelResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ResumeNode operation middleware
 func (sh *strictHandler) ResumeNode(w http.ResponseWriter, r *http.Request, name NodeName) {
 	var request ResumeNodeRequestObject
@@ -4746,6 +5796,84 @@ func (sh *strictHandler) SuspendNode(w http.ResponseWriter, r *http.Request, nam
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(SuspendNodeResponseObject); ok {
 		if err := validResponse.VisitSuspendNodeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListNotifications operation middleware
+func (sh *strictHandler) ListNotifications(w http.ResponseWriter, r *http.Request, params ListNotificationsParams) {
+	var request ListNotificationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListNotifications(ctx, request.(ListNotificationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListNotifications")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListNotificationsResponseObject); ok {
+		if err := validResponse.VisitListNotificationsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StreamNotifications operation middleware
+func (sh *strictHandler) StreamNotifications(w http.ResponseWriter, r *http.Request, params StreamNotificationsParams) {
+	var request StreamNotificationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StreamNotifications(ctx, request.(StreamNotificationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StreamNotifications")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StreamNotificationsResponseObject); ok {
+		if err := validResponse.VisitStreamNotificationsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// QueryNotifications operation middleware
+func (sh *strictHandler) QueryNotifications(w http.ResponseWriter, r *http.Request, params QueryNotificationsParams) {
+	var request QueryNotificationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.QueryNotifications(ctx, request.(QueryNotificationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "QueryNotifications")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(QueryNotificationsResponseObject); ok {
+		if err := validResponse.VisitQueryNotificationsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -35,6 +35,9 @@ type Options struct {
 	// Topology answers what is about families and connections; without it those
 	// operations are not available.
 	Topology Topology
+	// Notifications answers what concerns them; without one, their operations
+	// are not there.
+	Notifications Notifications
 	// Logger gets the errors that clients do not get to read.
 	Logger *slog.Logger
 	// Registerer gets the metrics of this package, if there is one.
@@ -60,16 +63,19 @@ type Route struct {
 
 // Server answers the operations of openapi.yaml.
 type Server struct {
-	backend   Backend
-	topology  Topology
-	logger    *slog.Logger
-	document  *document
-	hub       *hub
-	alarms    Alarms
-	alarmHub  *hub
-	heartbeat time.Duration
-	routes    []Route
-	streams   atomic.Int64
+	backend Backend
+	// notifications is nil where there are none.
+	notifications Notifications
+	now           func() time.Time
+	topology      Topology
+	logger        *slog.Logger
+	document      *document
+	hub           *hub
+	alarms        Alarms
+	alarmHub      *hub
+	heartbeat     time.Duration
+	routes        []Route
+	streams       atomic.Int64
 }
 
 // New makes a Server; it answers at once. [Server.Run] feeds its events.
@@ -94,7 +100,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	s := &Server{
-		backend: o.Backend, topology: o.Topology, logger: o.Logger, document: doc,
+		backend: o.Backend, topology: o.Topology, notifications: o.Notifications, now: o.Now, logger: o.Logger, document: doc,
 		hub: newHub(o.Now, Event{Type: EventTypeReset}), heartbeat: o.Heartbeat,
 	}
 	if o.Registerer != nil {
@@ -174,6 +180,9 @@ func (s *Server) collectRoutes() []Route {
 		ErrorHandlerFunc: s.writeError,
 		BaseRouter: collector{register: func(pattern string, handler http.HandlerFunc) {
 			op := s.document.operations[pattern]
+			if s.notifications == nil && slices.Contains(op.route.Operation.Tags, tagNotifications) {
+				return
+			}
 			method, path, _ := strings.Cut(pattern, " ")
 			route := Route{
 				Method: method, Pattern: path, Role: op.role, Summary: op.summary,
@@ -198,7 +207,7 @@ func (s *Server) prepare(op *operation, next http.HandlerFunc) http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		if op.id == "streamEvents" || op.id == "streamAlarmEvents" {
+		if op.id == "streamEvents" || op.id == "streamAlarmEvents" || op.id == "streamNotifications" {
 			if r.Method == http.MethodHead { // must not stay open
 				w.Header().Set("Content-Type", "text/event-stream")
 				return

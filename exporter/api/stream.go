@@ -37,15 +37,7 @@ func (s *eventStream) VisitStreamAlarmEventsResponse(w http.ResponseWriter) erro
 
 func (s *eventStream) serve(w http.ResponseWriter) error {
 	defer s.ended()
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	w.WriteHeader(http.StatusOK)
-
-	out := &streamWriter{w: w, control: http.NewResponseController(w)}
-	out.printf("retry: %d\n\n", streamRetry.Milliseconds())
-	out.flush()
+	out := beginStream(w)
 	beat := time.NewTicker(s.heartbeat)
 	defer beat.Stop()
 	for from := s.from; out.err == nil; {
@@ -72,6 +64,20 @@ func (s *eventStream) serve(w http.ResponseWriter) error {
 	}
 	// The status is long sent: there is nobody to tell.
 	return nil
+}
+
+// beginStream sends what is before the first event.
+func beginStream(w http.ResponseWriter) *streamWriter {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	w.WriteHeader(http.StatusOK)
+
+	out := &streamWriter{w: w, control: http.NewResponseController(w)}
+	out.printf("retry: %d\n\n", streamRetry.Milliseconds())
+	out.flush()
+	return out
 }
 
 // streamWriter writes until the first error and then does nothing.

@@ -44,6 +44,7 @@ type Config struct {
 	Auth           Auth              `yaml:"auth,omitempty"`
 	Alarms         Alarms            `yaml:"alarms"`
 	Alertmanager   Alertmanager      `yaml:"alertmanager"`
+	Logs           Logs              `yaml:"logs"`
 	Targets        []Target          `yaml:"targets,omitempty"`
 	// Collectors are the user's own.
 	Collectors []Collector `yaml:"collectors,omitempty"`
@@ -225,6 +226,7 @@ func Default() Config {
 		},
 		Alarms:       defaultAlarms(),
 		Alertmanager: defaultAlertmanager(),
+		Logs:         defaultLogs(),
 	}
 }
 

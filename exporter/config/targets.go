@@ -35,6 +35,8 @@ type Target struct { //nolint:recvcheck // Format is for values too
 	Metrics TargetMetrics `yaml:"metrics,omitempty"`
 	// Agent wins over Config.Agent where it says something.
 	Agent Agent `yaml:"agent,omitempty"`
+	// Logs wins over Config.Logs where it says something.
+	Logs *GroupLogs `yaml:"logs,omitempty"`
 
 	// Connected is nil when connected nodes are not attached.
 	Connected *ConnectedNodes `yaml:"connected_nodes,omitempty"`

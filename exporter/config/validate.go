@@ -84,6 +84,7 @@ func (v *validator) check(c *Config) {
 	v.storage(&c.Storage)
 	v.secrets(&c.Secrets)
 	v.auth(&c.Auth)
+	v.logs(c)
 	if c.Storage.IsZero() && c.Auth.operates() && !v.doc.BadBelow("storage") {
 		v.add("storage", "must be configured, for auth lets somebody add and suspend nodes, which must survive a restart: set storage.path")
 	}

@@ -170,7 +170,7 @@ func (f *Family) Series(n Names) []Series {
 func Catalogue() []Family {
 	return slices.Concat(
 		memoryFamilies(), statisticsFamilies(), systemInfoFamilies(), vmFamilies(),
-		osProcessFamilies(), mnesiaFamilies(), agentFamilies(), agentSourceFamilies(), scanFamilies(),
+		osProcessFamilies(), mnesiaFamilies(), agentFamilies(), agentSourceFamilies(), logFamilies(), scanFamilies(),
 		schedulerFamilies(), vipFamilies(), codeFamilies(), portFamilies(), osMonFamilies(),
 		distributionFamilies(), msaccFamilies(), allocatorFamilies(), etsFamilies(),
 		topFamilies(), vmEventFamilies(), mnesiaTableFamilies(), carrierFamilies(), pageFamilies(),

@@ -36,7 +36,7 @@ func TestProbeRefusals(t *testing.T) {
 		{"hostile target", "/probe?target=%3Cscript%3E%0a" + strings.Repeat("x", 1000), nil, 404, `There is no node "<script>\n` + strings.Repeat("x", 291) + `" here.`},
 		{
 			"unknown collector", "/probe?target=n@h&collect[]=memory&collect[]=disk", nil, 400,
-			`Bad request: there is no collector "disk"; collect[] takes memory, statistics, system_info, vm, process, mnesia, agent, processes, schedulers, vip, code, ports, os_mon, distribution, msacc, allocators, ets, vm_events, carriers, folsom, exometer, prometheus, telemetry.`,
+			`Bad request: there is no collector "disk"; collect[] takes memory, statistics, system_info, vm, process, mnesia, agent, logs, processes, schedulers, vip, code, ports, os_mon, distribution, msacc, allocators, ets, vm_events, carriers, folsom, exometer, prometheus, telemetry.`,
 		},
 		{
 			"no number", "/probe?target=n@h", []string{"X-Prometheus-Scrape-Timeout-Seconds", "soon"}, 400,

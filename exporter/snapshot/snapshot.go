@@ -35,6 +35,7 @@ const (
 	Exometer     = "exometer"
 	Prometheus   = "prometheus"
 	Telemetry    = "telemetry"
+	Logs         = "logs"
 )
 
 // CustomPrefix begins the names of collectors that the configuration describes.

@@ -34,7 +34,7 @@ var rooms = map[string][]string{
 
 	"exporter": {
 		"exporter/agent", "exporter/alarm", "exporter/api", "exporter/appmetrics", "exporter/config", "exporter/discovery", "exporter/dist",
-		"exporter/metrics", "exporter/node", "exporter/sink/alertmanager", "exporter/snapshot",
+		"exporter/logs", "exporter/metrics", "exporter/node", "exporter/sink", "exporter/sink/alertmanager", "exporter/snapshot",
 		"exporter/store", "exporter/topology", "exporter/web",
 	},
 	"exporter/alarm":      {"exporter/snapshot"},
@@ -48,9 +48,12 @@ var rooms = map[string][]string{
 	"exporter/discovery": {},
 	"exporter/dist":      {"exporter/etf"},
 	"exporter/etf":       {},
+	"exporter/logs":      {},
 	"exporter/metrics":   {"exporter/snapshot"},
 	// node names the reason why a node is not up, which dist's errors know.
-	"exporter/node":              {"exporter/agent", "exporter/discovery", "exporter/dist", "exporter/snapshot", "exporter/store"},
+	"exporter/node": {"exporter/agent", "exporter/discovery", "exporter/dist", "exporter/snapshot", "exporter/store"},
+	// sink delivers the entries of logs.
+	"exporter/sink":              {"exporter/logs"},
 	"exporter/sink/alertmanager": {},
 	"exporter/snapshot":          {},
 	"exporter/store":             {},
@@ -128,7 +131,7 @@ var owners = map[string][]string{
 	"github.com/pressly/goose/v3":                {"deployer/store", "exporter/store"},
 	"github.com/prometheus/alertmanager":         {"exporter/sink/alertmanager"},
 	"github.com/prometheus/exporter-toolkit/web": {"exporter/web", "internal/httpd"},
-	"github.com/prometheus/prometheus":           {"exporter/discovery"},
+	"github.com/prometheus/prometheus":           {"exporter/discovery", "exporter/sink"},
 	"github.com/skeema/knownhosts":               {"deployer/ssh"},
 	"golang.org/x/crypto/ssh":                    {"deployer/ssh"},
 	"modernc.org/sqlite":                         {"deployer/store", "exporter/store"},
@@ -254,7 +257,7 @@ func TestViolations(t *testing.T) {
 		"wrong way":            {"exporter/etf", module + "exporter/dist", "exporter/etf imports exporter/dist: exporter/etf may import of ours: []"},
 		"leaf":                 {"exporter/snapshot", module + "exporter/etf", "exporter/snapshot may import of ours: []"},
 		"second ergo":          {"exporter/node", "github.com/ergo-services/ergo/gen", "only [exporter/dist] may"},
-		"second prometheus":    {"exporter/metrics", "github.com/prometheus/prometheus/model/labels", "only [exporter/discovery] may"},
+		"second prometheus":    {"exporter/metrics", "github.com/prometheus/prometheus/model/labels", "only [exporter/discovery exporter/sink] may"},
 		"deployer reaches in":  {"deployer/erlang", module + "exporter/node", "deployer/erlang may import of ours: [deployer/engine deployer/fleet exporter/dist]"},
 		"api into the product": {"exporter/api", module + "exporter/node", "exporter/api may import of ours: [exporter/api/client]"},
 		"product into tests":   {"exporter/dist", module + "internal/erltest", "exporter/dist may import of ours: [exporter/etf]"},

@@ -203,6 +203,129 @@ func (e LinkStatus) Valid() bool {
 	}
 }
 
+// Defines values for LogLevel.
+const (
+	LogLevelAlert     LogLevel = "alert"
+	LogLevelCritical  LogLevel = "critical"
+	LogLevelDebug     LogLevel = "debug"
+	LogLevelEmergency LogLevel = "emergency"
+	LogLevelError     LogLevel = "error"
+	LogLevelInfo      LogLevel = "info"
+	LogLevelNotice    LogLevel = "notice"
+	LogLevelWarning   LogLevel = "warning"
+)
+
+// Valid indicates whether the value is a known member of the LogLevel enum.
+func (e LogLevel) Valid() bool {
+	switch e {
+	case LogLevelAlert:
+		return true
+	case LogLevelCritical:
+		return true
+	case LogLevelDebug:
+		return true
+	case LogLevelEmergency:
+		return true
+	case LogLevelError:
+		return true
+	case LogLevelInfo:
+		return true
+	case LogLevelNotice:
+		return true
+	case LogLevelWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LogLevelChangeLevel.
+const (
+	LogLevelChangeLevelAlert     LogLevelChangeLevel = "alert"
+	LogLevelChangeLevelCritical  LogLevelChangeLevel = "critical"
+	LogLevelChangeLevelDebug     LogLevelChangeLevel = "debug"
+	LogLevelChangeLevelDefault   LogLevelChangeLevel = "default"
+	LogLevelChangeLevelEmergency LogLevelChangeLevel = "emergency"
+	LogLevelChangeLevelError     LogLevelChangeLevel = "error"
+	LogLevelChangeLevelInfo      LogLevelChangeLevel = "info"
+	LogLevelChangeLevelNone      LogLevelChangeLevel = "none"
+	LogLevelChangeLevelNotice    LogLevelChangeLevel = "notice"
+	LogLevelChangeLevelWarning   LogLevelChangeLevel = "warning"
+)
+
+// Valid indicates whether the value is a known member of the LogLevelChangeLevel enum.
+func (e LogLevelChangeLevel) Valid() bool {
+	switch e {
+	case LogLevelChangeLevelAlert:
+		return true
+	case LogLevelChangeLevelCritical:
+		return true
+	case LogLevelChangeLevelDebug:
+		return true
+	case LogLevelChangeLevelDefault:
+		return true
+	case LogLevelChangeLevelEmergency:
+		return true
+	case LogLevelChangeLevelError:
+		return true
+	case LogLevelChangeLevelInfo:
+		return true
+	case LogLevelChangeLevelNone:
+		return true
+	case LogLevelChangeLevelNotice:
+		return true
+	case LogLevelChangeLevelWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LogLevelChangeSource.
+const (
+	LogLevelChangeSourceLager  LogLevelChangeSource = "lager"
+	LogLevelChangeSourceLogger LogLevelChangeSource = "logger"
+)
+
+// Valid indicates whether the value is a known member of the LogLevelChangeSource enum.
+func (e LogLevelChangeSource) Valid() bool {
+	switch e {
+	case LogLevelChangeSourceLager:
+		return true
+	case LogLevelChangeSourceLogger:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NotificationSource.
+const (
+	NotificationSourceAlarm  NotificationSource = "alarm"
+	NotificationSourceCode   NotificationSource = "code"
+	NotificationSourceLager  NotificationSource = "lager"
+	NotificationSourceLogger NotificationSource = "logger"
+	NotificationSourceNode   NotificationSource = "node"
+)
+
+// Valid indicates whether the value is a known member of the NotificationSource enum.
+func (e NotificationSource) Valid() bool {
+	switch e {
+	case NotificationSourceAlarm:
+		return true
+	case NotificationSourceCode:
+		return true
+	case NotificationSourceLager:
+		return true
+	case NotificationSourceLogger:
+		return true
+	case NotificationSourceNode:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for State.
 const (
 	StateConnecting State = "connecting"
@@ -311,6 +434,24 @@ func (e ListNodesParamsSort) Valid() bool {
 	case ListNodesParamsSortSince:
 		return true
 	case ListNodesParamsSortState:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QueryNotificationsParamsDirection.
+const (
+	QueryNotificationsParamsDirectionBackward QueryNotificationsParamsDirection = "backward"
+	QueryNotificationsParamsDirectionForward  QueryNotificationsParamsDirection = "forward"
+)
+
+// Valid indicates whether the value is a known member of the QueryNotificationsParamsDirection enum.
+func (e QueryNotificationsParamsDirection) Valid() bool {
+	switch e {
+	case QueryNotificationsParamsDirectionBackward:
+		return true
+	case QueryNotificationsParamsDirectionForward:
 		return true
 	default:
 		return false
@@ -827,6 +968,43 @@ type LinkTraffic struct {
 	State string `json:"state,omitempty,omitzero"`
 }
 
+// LogLevel A severity, as OTP's logger names them.
+type LogLevel string
+
+// LogLevelChange defines model for LogLevelChange.
+type LogLevelChange struct {
+	// Level A level; `none` to read nothing, `default` for that of the configuration.
+	Level LogLevelChangeLevel `json:"level"`
+
+	// Source Of which source; all when it is left out.
+	Source LogLevelChangeSource `json:"source,omitempty,omitzero"`
+}
+
+// LogLevelChangeLevel A level; `none` to read nothing, `default` for that of the configuration.
+type LogLevelChangeLevel string
+
+// LogLevelChangeSource Of which source; all when it is left out.
+type LogLevelChangeSource string
+
+// LogLevelOfSource defines model for LogLevelOfSource.
+type LogLevelOfSource struct {
+	// Default It is that of the configuration.
+	Default bool `json:"default"`
+
+	// Level From which level on entries are read, or `none`.
+	//
+	// Example: error
+	Level string `json:"level"`
+
+	// Source Example: logger
+	Source string `json:"source"`
+}
+
+// LogLevels defines model for LogLevels.
+type LogLevels struct {
+	Levels []LogLevelOfSource `json:"levels"`
+}
+
 // Node defines model for Node.
 type Node struct {
 	// Address Where it is dialled without epmd, as host:port; empty when epmd is asked.
@@ -987,6 +1165,54 @@ type NodeRegistration struct {
 	Name string `json:"name"`
 }
 
+// Notification defines model for Notification.
+type Notification struct {
+	// Event What kind it is: `crash_report`, `supervisor_report`, `terminated`,
+	// `process_error`, `dropped` (entries are missing here), `raised`,
+	// `cleared`, `up`, `down`, `loaded`, `purged`; not there for other log
+	// entries.
+	Event  string `json:"event,omitempty,omitzero"`
+	Family string `json:"family"`
+
+	// ID Where a stream can be taken up again; not there in what Loki answers.
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Level A severity, as OTP's logger names them.
+	Level LogLevel `json:"level"`
+
+	// Message UTF-8 without control characters other than line ends and tabs.
+	Message string `json:"message"`
+
+	// Metadata `pid`, `registered_name`, `mfa`, `file`, `line`, `domain`,
+	// `application`, and what whoever logged has added.
+	Metadata map[string]string `json:"metadata,omitempty,omitzero"`
+	Node     string            `json:"node"`
+
+	// Source - `logger`: log entries of OTP's logger
+	// - `lager`: log entries of Lager
+	// - `alarm`: alarms raised and cleared
+	// - `node`: nodes up and down
+	// - `code`: modules loaded and purged
+	Source NotificationSource `json:"source"`
+
+	// Time When it happened, on the clock of the node.
+	Time time.Time `json:"time"`
+}
+
+// NotificationList defines model for NotificationList.
+type NotificationList struct {
+	// NextCursor What to pass as `cursor` for older ones; not there when no more are kept.
+	NextCursor    string         `json:"next_cursor,omitempty,omitzero"`
+	Notifications []Notification `json:"notifications"`
+}
+
+// NotificationSource - `logger`: log entries of OTP's logger
+// - `lager`: log entries of Lager
+// - `alarm`: alarms raised and cleared
+// - `node`: nodes up and down
+// - `code`: modules loaded and purged
+type NotificationSource string
+
 // Problem An RFC 9457 problem.
 type Problem struct {
 	// Detail What is wrong this time and what to do, in words.
@@ -1042,6 +1268,21 @@ type FamilyName = string
 
 // NodeName defines model for NodeName.
 type NodeName = string
+
+// NotificationsOfFamily defines model for NotificationsOfFamily.
+type NotificationsOfFamily = []string
+
+// NotificationsOfLevel A severity, as OTP's logger names them.
+type NotificationsOfLevel = LogLevel
+
+// NotificationsOfNode defines model for NotificationsOfNode.
+type NotificationsOfNode = []string
+
+// NotificationsOfSource defines model for NotificationsOfSource.
+type NotificationsOfSource = []NotificationSource
+
+// NotificationsOfText defines model for NotificationsOfText.
+type NotificationsOfText = string
 
 // ListAlarmsParams defines parameters for ListAlarms.
 type ListAlarmsParams struct {
@@ -1191,6 +1432,87 @@ type ListNodesParams struct {
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
 
+// ListNotificationsParams defines parameters for ListNotifications.
+type ListNotificationsParams struct {
+	// Node Only of nodes whose whole name matches this pattern, in which `*` stands
+	// for any characters and `?` for one. Repeat it for several.
+	Node NotificationsOfNode `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Family Only of nodes of this family. Repeat it for several.
+	Family NotificationsOfFamily `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Level Only those that are at least as severe.
+	Level *NotificationsOfLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Source Only from this source. Repeat it for several.
+	Source NotificationsOfSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Text Only those with this text in their message, in upper or lower case.
+	Text *NotificationsOfText `form:"text,omitempty" json:"text,omitempty"`
+
+	// Limit The most notifications to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before, with the same filters.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// StreamNotificationsParams defines parameters for StreamNotifications.
+type StreamNotificationsParams struct {
+	// Node Only of nodes whose whole name matches this pattern, in which `*` stands
+	// for any characters and `?` for one. Repeat it for several.
+	Node NotificationsOfNode `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Family Only of nodes of this family. Repeat it for several.
+	Family NotificationsOfFamily `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Level Only those that are at least as severe.
+	Level *NotificationsOfLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Source Only from this source. Repeat it for several.
+	Source NotificationsOfSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Text Only those with this text in their message, in upper or lower case.
+	Text *NotificationsOfText `form:"text,omitempty" json:"text,omitempty"`
+
+	// LastEventID The id of the last notification that the client has seen.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// QueryNotificationsParams defines parameters for QueryNotifications.
+type QueryNotificationsParams struct {
+	// Node Only of nodes whose whole name matches this pattern, in which `*` stands
+	// for any characters and `?` for one. Repeat it for several.
+	Node NotificationsOfNode `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Family Only of nodes of this family. Repeat it for several.
+	Family NotificationsOfFamily `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Level Only those that are at least as severe.
+	Level *NotificationsOfLevel `form:"level,omitempty" json:"level,omitempty"`
+
+	// Source Only from this source. Repeat it for several.
+	Source NotificationsOfSource `form:"source,omitempty" json:"source,omitempty,omitzero"`
+
+	// Text Only those with this text in their message, in upper or lower case.
+	Text *NotificationsOfText `form:"text,omitempty" json:"text,omitempty"`
+
+	// Start The beginning, inclusive; an hour before the end when it is left out.
+	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
+
+	// End The end, exclusive; now when it is left out.
+	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
+
+	// Limit The most notifications to answer with.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Direction The order; with `backward` the newest of the range are answered, with `forward` the oldest.
+	Direction *QueryNotificationsParamsDirection `form:"direction,omitempty" json:"direction,omitempty"`
+}
+
+// QueryNotificationsParamsDirection defines parameters for QueryNotifications.
+type QueryNotificationsParamsDirection string
+
 // AddNodeActionJSONRequestBody defines body for AddNodeAction for application/json ContentType.
 type AddNodeActionJSONRequestBody = AddNodeAction
 
@@ -1220,6 +1542,9 @@ type AddFamilyPatternJSONRequestBody = FamilyPattern
 
 // AddNodeJSONRequestBody defines body for AddNode for application/json ContentType.
 type AddNodeJSONRequestBody = NodeRegistration
+
+// SetLogLevelJSONRequestBody defines body for SetLogLevel for application/json ContentType.
+type SetLogLevelJSONRequestBody = LogLevelChange
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1634,6 +1959,37 @@ type ClientInterface interface {
 	// Corresponds with GET /nodes/{name} (the `GetNode` operationId).
 	GetNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetLogLevel Show the log levels of a node
+	//
+	// Corresponds with GET /nodes/{name}/loglevel (the `GetLogLevel` operationId).
+	GetLogLevel(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetLogLevelWithBody Set the log level of a node
+	//
+	// From which level on log entries of the node are read, of one source or
+	// of all. It is kept over restarts of exporter and node until it is set to
+	// `default`, which is that of the configuration. The node's own log
+	// handlers get no more for it than they did. A node that is not up has it
+	// from its next attachment on.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /nodes/{name}/loglevel (the `SetLogLevel` operationId).
+	SetLogLevelWithBody(ctx context.Context, name NodeName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetLogLevel Set the log level of a node
+	//
+	// From which level on log entries of the node are read, of one source or
+	// of all. It is kept over restarts of exporter and node until it is set to
+	// `default`, which is that of the configuration. The node's own log
+	// handlers get no more for it than they did. A node that is not up has it
+	// from its next attachment on.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /nodes/{name}/loglevel (the `SetLogLevel` operationId).
+	SetLogLevel(ctx context.Context, name NodeName, body SetLogLevelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ResumeNode Resume a suspended node
 	//
 	// The exporter attaches to the node again. Resuming a node that is not
@@ -1650,6 +2006,34 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 	SuspendNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListNotifications List the last notifications
+	//
+	// The newest first, from the memory of the exporter, which keeps the last
+	// ones (`logs.keep`) since it was started. For older ones see
+	// `/notifications/query_range`.
+	//
+	// Corresponds with GET /notifications (the `ListNotifications` operationId).
+	ListNotifications(ctx context.Context, params *ListNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StreamNotifications Follow notifications
+	//
+	// Server-sent events (`text/event-stream`), without end: `notification`,
+	// whose `data` is a `Notification` as JSON. A client that comes back with
+	// the `Last-Event-ID` it saw gets what it missed. When that is no longer
+	// kept, and when a client reads too slowly, one event `reset` with the data
+	// `{}` stands where notifications are missing.
+	//
+	// Corresponds with GET /notifications/live (the `StreamNotifications` operationId).
+	StreamNotifications(ctx context.Context, params *StreamNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// QueryNotifications Search notifications in Loki
+	//
+	// Asks the configured Loki (`logs.loki`) with the labels that the exporter
+	// writes. 503 when there is none or it cannot be asked.
+	//
+	// Corresponds with GET /notifications/query_range (the `QueryNotifications` operationId).
+	QueryNotifications(ctx context.Context, params *QueryNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // AddNodeActionWithBody Add a node, in WombatOAM's form
@@ -2351,6 +2735,67 @@ func (c *Client) GetNode(ctx context.Context, name NodeName, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
+// GetLogLevel Show the log levels of a node
+//
+// Corresponds with GET /nodes/{name}/loglevel (the `GetLogLevel` operationId).
+func (c *Client) GetLogLevel(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLogLevelRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetLogLevelWithBody Set the log level of a node
+//
+// From which level on log entries of the node are read, of one source or
+// of all. It is kept over restarts of exporter and node until it is set to
+// `default`, which is that of the configuration. The node's own log
+// handlers get no more for it than they did. A node that is not up has it
+// from its next attachment on.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /nodes/{name}/loglevel (the `SetLogLevel` operationId).
+func (c *Client) SetLogLevelWithBody(ctx context.Context, name NodeName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLogLevelRequestWithBody(c.Server, name, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetLogLevel Set the log level of a node
+//
+// From which level on log entries of the node are read, of one source or
+// of all. It is kept over restarts of exporter and node until it is set to
+// `default`, which is that of the configuration. The node's own log
+// handlers get no more for it than they did. A node that is not up has it
+// from its next attachment on.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /nodes/{name}/loglevel (the `SetLogLevel` operationId).
+func (c *Client) SetLogLevel(ctx context.Context, name NodeName, body SetLogLevelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLogLevelRequest(c.Server, name, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ResumeNode Resume a suspended node
 //
 // The exporter attaches to the node again. Resuming a node that is not
@@ -2378,6 +2823,64 @@ func (c *Client) ResumeNode(ctx context.Context, name NodeName, reqEditors ...Re
 // Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 func (c *Client) SuspendNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSuspendNodeRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListNotifications List the last notifications
+//
+// The newest first, from the memory of the exporter, which keeps the last
+// ones (`logs.keep`) since it was started. For older ones see
+// `/notifications/query_range`.
+//
+// Corresponds with GET /notifications (the `ListNotifications` operationId).
+func (c *Client) ListNotifications(ctx context.Context, params *ListNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListNotificationsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamNotifications Follow notifications
+//
+// Server-sent events (`text/event-stream`), without end: `notification`,
+// whose `data` is a `Notification` as JSON. A client that comes back with
+// the `Last-Event-ID` it saw gets what it missed. When that is no longer
+// kept, and when a client reads too slowly, one event `reset` with the data
+// `{}` stands where notifications are missing.
+//
+// Corresponds with GET /notifications/live (the `StreamNotifications` operationId).
+func (c *Client) StreamNotifications(ctx context.Context, params *StreamNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamNotificationsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// QueryNotifications Search notifications in Loki
+//
+// Asks the configured Loki (`logs.loki`) with the labels that the exporter
+// writes. 503 when there is none or it cannot be asked.
+//
+// Corresponds with GET /notifications/query_range (the `QueryNotifications` operationId).
+func (c *Client) QueryNotifications(ctx context.Context, params *QueryNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewQueryNotificationsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3835,6 +4338,87 @@ func NewGetNodeRequest(server string, name NodeName) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetLogLevelRequest constructs an http.Request for the GetLogLevel method
+func NewGetLogLevelRequest(server string, name NodeName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/nodes/%s/loglevel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetLogLevelRequest calls the generic SetLogLevel builder with application/json body
+func NewSetLogLevelRequest(server string, name NodeName, body SetLogLevelJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetLogLevelRequestWithBody(server, name, "application/json", bodyReader)
+}
+
+// NewSetLogLevelRequestWithBody constructs an http.Request for the SetLogLevel method, with any body, and a specified content type
+func NewSetLogLevelRequestWithBody(server string, name NodeName, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/nodes/%s/loglevel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewResumeNodeRequest constructs an http.Request for the ResumeNode method
 func NewResumeNodeRequest(server string, name NodeName) (*http.Request, error) {
 	var err error
@@ -3896,6 +4480,399 @@ func NewSuspendNodeRequest(server string, name NodeName) (*http.Request, error) 
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListNotificationsRequest constructs an http.Request for the ListNotifications method
+func NewListNotificationsRequest(server string, params *ListNotificationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/notifications")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Node != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "node", params.Node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Level != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "level", *params.Level, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Source != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "source", params.Source, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Text != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "text", *params.Text, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStreamNotificationsRequest constructs an http.Request for the StreamNotifications method
+func NewStreamNotificationsRequest(server string, params *StreamNotificationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/notifications/live")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Node != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "node", params.Node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Level != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "level", *params.Level, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Source != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "source", params.Source, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Text != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "text", *params.Text, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewQueryNotificationsRequest constructs an http.Request for the QueryNotifications method
+func NewQueryNotificationsRequest(server string, params *QueryNotificationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/notifications/query_range")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Node != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "node", params.Node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Level != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "level", *params.Level, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Source != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "source", params.Source, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Text != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "text", *params.Text, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Start != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", *params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.End != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", *params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Direction != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "direction", *params.Direction, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -4318,6 +5295,39 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /nodes/{name} (the `GetNode` operationId).
 	GetNodeWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*GetNodeResponse, error)
 
+	// GetLogLevelWithResponse Show the log levels of a node
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /nodes/{name}/loglevel (the `GetLogLevel` operationId).
+	GetLogLevelWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*GetLogLevelResponse, error)
+
+	// SetLogLevelWithBodyWithResponse Set the log level of a node
+	//
+	// From which level on log entries of the node are read, of one source or
+	// of all. It is kept over restarts of exporter and node until it is set to
+	// `default`, which is that of the configuration. The node's own log
+	// handlers get no more for it than they did. A node that is not up has it
+	// from its next attachment on.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /nodes/{name}/loglevel (the `SetLogLevel` operationId).
+	SetLogLevelWithBodyWithResponse(ctx context.Context, name NodeName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLogLevelResponse, error)
+
+	// SetLogLevelWithResponse Set the log level of a node
+	//
+	// From which level on log entries of the node are read, of one source or
+	// of all. It is kept over restarts of exporter and node until it is set to
+	// `default`, which is that of the configuration. The node's own log
+	// handlers get no more for it than they did. A node that is not up has it
+	// from its next attachment on.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /nodes/{name}/loglevel (the `SetLogLevel` operationId).
+	SetLogLevelWithResponse(ctx context.Context, name NodeName, body SetLogLevelJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLogLevelResponse, error)
+
 	// ResumeNodeWithResponse Resume a suspended node
 	//
 	// The exporter attaches to the node again. Resuming a node that is not
@@ -4338,6 +5348,40 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 	SuspendNodeWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*SuspendNodeResponse, error)
+
+	// ListNotificationsWithResponse List the last notifications
+	//
+	// The newest first, from the memory of the exporter, which keeps the last
+	// ones (`logs.keep`) since it was started. For older ones see
+	// `/notifications/query_range`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /notifications (the `ListNotifications` operationId).
+	ListNotificationsWithResponse(ctx context.Context, params *ListNotificationsParams, reqEditors ...RequestEditorFn) (*ListNotificationsResponse, error)
+
+	// StreamNotificationsWithResponse Follow notifications
+	//
+	// Server-sent events (`text/event-stream`), without end: `notification`,
+	// whose `data` is a `Notification` as JSON. A client that comes back with
+	// the `Last-Event-ID` it saw gets what it missed. When that is no longer
+	// kept, and when a client reads too slowly, one event `reset` with the data
+	// `{}` stands where notifications are missing.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /notifications/live (the `StreamNotifications` operationId).
+	StreamNotificationsWithResponse(ctx context.Context, params *StreamNotificationsParams, reqEditors ...RequestEditorFn) (*StreamNotificationsResponse, error)
+
+	// QueryNotificationsWithResponse Search notifications in Loki
+	//
+	// Asks the configured Loki (`logs.loki`) with the labels that the exporter
+	// writes. 503 when there is none or it cannot be asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /notifications/query_range (the `QueryNotifications` operationId).
+	QueryNotificationsWithResponse(ctx context.Context, params *QueryNotificationsParams, reqEditors ...RequestEditorFn) (*QueryNotificationsResponse, error)
 }
 
 // AddNodeActionResponse201Headers the declared response headers of an HTTP 201 response for AddNodeAction
@@ -5567,6 +6611,102 @@ func (r GetNodeResponse) ContentType() string {
 	return ""
 }
 
+type GetLogLevelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LogLevels
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLogLevelResponse) GetJSON200() *LogLevels {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLogLevelResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLogLevelResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLogLevelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLogLevelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLogLevelResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetLogLevelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *LogLevels
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetLogLevelResponse) GetJSON200() *LogLevels {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetLogLevelResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetLogLevelResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetLogLevelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetLogLevelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetLogLevelResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ResumeNodeResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5657,6 +6797,143 @@ func (r SuspendNodeResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SuspendNodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListNotificationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NotificationList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListNotificationsResponse) GetJSON200() *NotificationList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListNotificationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListNotificationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListNotificationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListNotificationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListNotificationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type StreamNotificationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StreamNotificationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StreamNotificationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamNotificationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamNotificationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamNotificationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type QueryNotificationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NotificationList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r QueryNotificationsResponse) GetJSON200() *NotificationList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r QueryNotificationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r QueryNotificationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r QueryNotificationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r QueryNotificationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r QueryNotificationsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6250,6 +7527,57 @@ func (c *ClientWithResponses) GetNodeWithResponse(ctx context.Context, name Node
 	return ParseGetNodeResponse(rsp)
 }
 
+// GetLogLevelWithResponse Show the log levels of a node
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /nodes/{name}/loglevel (the `GetLogLevel` operationId).
+func (c *ClientWithResponses) GetLogLevelWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*GetLogLevelResponse, error) {
+	rsp, err := c.GetLogLevel(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLogLevelResponse(rsp)
+}
+
+// SetLogLevelWithBodyWithResponse Set the log level of a node
+//
+// From which level on log entries of the node are read, of one source or
+// of all. It is kept over restarts of exporter and node until it is set to
+// `default`, which is that of the configuration. The node's own log
+// handlers get no more for it than they did. A node that is not up has it
+// from its next attachment on.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /nodes/{name}/loglevel (the `SetLogLevel` operationId).
+func (c *ClientWithResponses) SetLogLevelWithBodyWithResponse(ctx context.Context, name NodeName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLogLevelResponse, error) {
+	rsp, err := c.SetLogLevelWithBody(ctx, name, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetLogLevelResponse(rsp)
+}
+
+// SetLogLevelWithResponse Set the log level of a node
+//
+// From which level on log entries of the node are read, of one source or
+// of all. It is kept over restarts of exporter and node until it is set to
+// `default`, which is that of the configuration. The node's own log
+// handlers get no more for it than they did. A node that is not up has it
+// from its next attachment on.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /nodes/{name}/loglevel (the `SetLogLevel` operationId).
+func (c *ClientWithResponses) SetLogLevelWithResponse(ctx context.Context, name NodeName, body SetLogLevelJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLogLevelResponse, error) {
+	rsp, err := c.SetLogLevel(ctx, name, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetLogLevelResponse(rsp)
+}
+
 // ResumeNodeWithResponse Resume a suspended node
 //
 // The exporter attaches to the node again. Resuming a node that is not
@@ -6281,6 +7609,58 @@ func (c *ClientWithResponses) SuspendNodeWithResponse(ctx context.Context, name 
 		return nil, err
 	}
 	return ParseSuspendNodeResponse(rsp)
+}
+
+// ListNotificationsWithResponse List the last notifications
+//
+// The newest first, from the memory of the exporter, which keeps the last
+// ones (`logs.keep`) since it was started. For older ones see
+// `/notifications/query_range`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /notifications (the `ListNotifications` operationId).
+func (c *ClientWithResponses) ListNotificationsWithResponse(ctx context.Context, params *ListNotificationsParams, reqEditors ...RequestEditorFn) (*ListNotificationsResponse, error) {
+	rsp, err := c.ListNotifications(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListNotificationsResponse(rsp)
+}
+
+// StreamNotificationsWithResponse Follow notifications
+//
+// Server-sent events (`text/event-stream`), without end: `notification`,
+// whose `data` is a `Notification` as JSON. A client that comes back with
+// the `Last-Event-ID` it saw gets what it missed. When that is no longer
+// kept, and when a client reads too slowly, one event `reset` with the data
+// `{}` stands where notifications are missing.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /notifications/live (the `StreamNotifications` operationId).
+func (c *ClientWithResponses) StreamNotificationsWithResponse(ctx context.Context, params *StreamNotificationsParams, reqEditors ...RequestEditorFn) (*StreamNotificationsResponse, error) {
+	rsp, err := c.StreamNotifications(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamNotificationsResponse(rsp)
+}
+
+// QueryNotificationsWithResponse Search notifications in Loki
+//
+// Asks the configured Loki (`logs.loki`) with the labels that the exporter
+// writes. 503 when there is none or it cannot be asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /notifications/query_range (the `QueryNotifications` operationId).
+func (c *ClientWithResponses) QueryNotificationsWithResponse(ctx context.Context, params *QueryNotificationsParams, reqEditors ...RequestEditorFn) (*QueryNotificationsResponse, error) {
+	rsp, err := c.QueryNotifications(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseQueryNotificationsResponse(rsp)
 }
 
 // ParseAddNodeActionResponse parses an HTTP response from a AddNodeActionWithResponse call
@@ -7138,6 +8518,72 @@ func ParseGetNodeResponse(rsp *http.Response) (*GetNodeResponse, error) {
 	return response, nil
 }
 
+// ParseGetLogLevelResponse parses an HTTP response from a GetLogLevelWithResponse call
+func ParseGetLogLevelResponse(rsp *http.Response) (*GetLogLevelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLogLevelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LogLevels
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetLogLevelResponse parses an HTTP response from a SetLogLevelWithResponse call
+func ParseSetLogLevelResponse(rsp *http.Response) (*SetLogLevelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetLogLevelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest LogLevels
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseResumeNodeResponse parses an HTTP response from a ResumeNodeWithResponse call
 func ParseResumeNodeResponse(rsp *http.Response) (*ResumeNodeResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7187,6 +8633,98 @@ func ParseSuspendNodeResponse(rsp *http.Response) (*SuspendNodeResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Node
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListNotificationsResponse parses an HTTP response from a ListNotificationsWithResponse call
+func ParseListNotificationsResponse(rsp *http.Response) (*ListNotificationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListNotificationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NotificationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStreamNotificationsResponse parses an HTTP response from a StreamNotificationsWithResponse call
+func ParseStreamNotificationsResponse(rsp *http.Response) (*StreamNotificationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamNotificationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseQueryNotificationsResponse parses an HTTP response from a QueryNotificationsWithResponse call
+func ParseQueryNotificationsResponse(rsp *http.Response) (*QueryNotificationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &QueryNotificationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NotificationList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -39,6 +39,7 @@ var titles = []struct{ collector, title string }{
 	{"code", "Code and applications"},
 	{"ports", "Ports"},
 	{"ets", "ETS and DETS tables"},
+	{"logs", "Log entries"},
 	{"vip", "Important processes"},
 	{"os_mon", "The host, by os_mon"},
 	{"processes", "Processes, by scans"},

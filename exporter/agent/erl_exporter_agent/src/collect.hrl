@@ -69,6 +69,12 @@ schema() ->
         {exometer, []},
         {prometheus, []},
         {telemetry, []},
+        {logs, [
+            {log_events, [level], [events]},
+            {log_reports, [type], [reports]},
+            {log_restarts, [supervisor], [restarts]},
+            {log_drops, [reason], [dropped]}
+        ]},
         {agent, [
             {agent, [], [
                 reductions, memory_bytes, message_queue_len, dropped, shedding, sent_bytes,
@@ -341,6 +347,10 @@ tables(vm_events, _, []) ->
     {error, the_source_has_failed};
 tables(carriers, _, [{ok, no_instrument}]) ->
     {missing, runtime_tools_is_not_there};
+tables(logs, off, []) ->
+    {missing, switched_off};
+tables(logs, Tables, []) ->
+    {ok, Tables};
 tables(agent, {Values, Accounts}, []) ->
     {Sources, Rows} = lists:unzip([
         {Source, {Seq, Dropped}}

@@ -21,8 +21,8 @@
 %% version that is loaded then, and so never lingers in old code.
 -export([start/1, init/4, loop/1, leave/2, ear/2]).
 
-%% The callbacks of gen_event, for the handler that the source sasl adds to
-%% alarm_handler.
+%% Callbacks of logger, and of event managers: alarm_handler and Lager's.
+-export([log/2, below/2]).
 -export([init/1, handle_event/2, handle_call/2, handle_info/2, terminate/2, code_change/3]).
 
 %% Changes with every change of the messages or of the state.
@@ -47,6 +47,9 @@
 %% The most memory that a scan or what reads metrics of applications may take
 %% (words).
 -define(SCAN_HEAP, 8000000).
+
+%% How often it is tried to purge the module on leaving.
+-define(PURGES, 100).
 
 %% Failures are told in full only if they are small (bytes when encoded).
 -define(MAX_REASON, 2048).
@@ -280,8 +283,8 @@ now_ms() ->
 
 %% The order matters. The name is held until the module is deleted, so that
 %% whoever finds it free may load it again; the purge, which touches nothing but
-%% old code, may come later. It runs in a process of its own because it ends all
-%% that still run the code to be purged.
+%% old code, may come later. It is a soft one: a process of the node may be in a
+%% callback of ours, and a hard one would end it.
 leave(Reason, S) ->
     _ = maps:get(msacc_ours, S, false) andalso switch_msacc(false),
     clear_up(Reason, S),
@@ -297,13 +300,17 @@ remove_module() ->
     %% There is old code only if somebody loaded the module a second time. It
     %% goes first: deleting makes the current code old, and there is room for
     %% one.
-    _ = erlang:check_old_code(?MODULE) andalso code:purge(?MODULE),
+    _ = code:soft_purge(?MODULE),
     code:delete(?MODULE),
-    spawn(code, purge, [?MODULE]).
+    %% The agent itself runs it yet, so that somebody else has to purge, who must
+    %% not run it: attempts made of functions of OTP, until one succeeds. Should a
+    %% process be in a callback of ours all that time, the old code stays, and
+    %% goes when the node is attached to the next time.
+    spawn(lists, any, [fun code:soft_purge/1, lists:duplicate(?PURGES, ?MODULE)]).
 
 clear_up(Reason, #{protocol := ?PROTOCOL, owner := Owner, late := Late} = S) ->
     lists:foreach(fun({_, Pid, _}) -> exit(Pid, kill) end, maps:values(Late)),
-    stop_sources(S),
+    _ = stop_sources(S),
     post(Owner, {?MODULE, leaving, small(Reason)}),
     remove_beams(S);
 clear_up(_, _) ->
@@ -350,6 +357,11 @@ at_hand(vm_events, #{sources := Sources}) ->
     maps:get(sysmon, Sources, {missing, switched_off});
 at_hand(processes, #{settings := Settings}) ->
     flag(too_many_processes(Settings));
+at_hand(logs, #{sources := Sources}) ->
+    case Sources of
+        #{logs := {on, State, _}} -> logs_counted(State);
+        _ -> off
+    end;
 at_hand(Collector, _) ->
     at_hand(Collector).
 
@@ -707,3 +719,8 @@ reductions(#{helper_reductions := Helpers}) ->
 -include("sasl.hrl").
 -include("elarm.hrl").
 -include("inventory.hrl").
+-include("log.hrl").
+-include("log_collect.hrl").
+-include("logger.hrl").
+-include("lager.hrl").
+-include("modules.hrl").

@@ -185,12 +185,17 @@ sasl_stop(#{ref := Ref}) ->
     ok.
 
 %%% ----------------------------------------------------------------------
-%%% The handler, which runs in alarm_handler
+%%% The handler, which runs in alarm_handler; those of Lager's are in lager.hrl
 %%% ----------------------------------------------------------------------
 
+init({lager, Level, C}) ->
+    lager_init(Level, C);
 init({sasl, Agent, Ref}) ->
     {ok, #{sasl => Ref, agent => Agent, monitor => erlang:monitor(process, Agent), missed => false}}.
 
+handle_event(Event, {lager, _, _} = State) ->
+    _ = lager_event(Event, State),
+    {ok, State};
 handle_event({set_alarm, {Id, Description}}, #{sasl := _} = H) ->
     {Name, Instance} = alarm_name(Id),
     {ok, tell_agent({set, Name, Instance, description(Description)}, H)};
@@ -200,6 +205,8 @@ handle_event({clear_alarm, Id}, #{sasl := _} = H) ->
 handle_event(_, H) ->
     {ok, H}.
 
+handle_call(Request, {lager, _, _} = State) ->
+    lager_call(Request, State);
 handle_call(_, H) ->
     {ok, {error, unknown_call}, H}.
 
@@ -209,6 +216,8 @@ handle_info({'DOWN', Monitor, process, _, _}, #{monitor := Monitor}) ->
 handle_info(_, H) ->
     {ok, H}.
 
+terminate(Reason, {lager, _, _}) ->
+    lager_terminate(Reason);
 terminate(_, #{sasl := Ref, agent := Agent}) ->
     Agent ! {?MODULE, sasl, Ref, removed},
     ok;

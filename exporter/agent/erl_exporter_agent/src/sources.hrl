@@ -16,9 +16,9 @@
 %%%       timeout when it took too long and was ended
 %%%   source_request(Source, Ref, Request, State) -> {Actions, State}
 %%%       a question of the owner, to be answered with a reply, at once or later
-%%%   source_stop(Source, State) -> ok
-%%%       takes back what the source has changed; is run by a helper, for two
-%%%       seconds at most
+%%%   source_stop(Source, State) -> [Event] | ok
+%%%       takes back what the source has changed, and gives what it still has to
+%%%       tell; is run by a helper, for two seconds at most
 %%%
 %%% Actions are done in their order:
 %%%
@@ -70,8 +70,7 @@ with_source(Source, Call, #{sources := Sources} = S) ->
                 {Actions, Next} -> act(Source, Actions, put_source(Source, {on, Next, Config}, S))
             catch
                 Class:Reason:Stack ->
-                    stop_source(Source, State),
-                    source_failed(Source, Config, {Class, Reason, Stack}, S)
+                    source_failed(Source, Config, {Class, Reason, Stack}, stop_source(Source, State, S))
             end;
         _ ->
             ignored
@@ -125,11 +124,12 @@ request(Ref, Source, {configure, Config}, #{sources := Sources} = S) ->
         end,
     reply(Ref, source_state(Source, Next), Next);
 request(Ref, Source, off, #{sources := Sources} = S) ->
-    case Sources of
-        #{Source := {on, State, _}} -> stop_source(Source, State);
-        _ -> ok
-    end,
-    reply(Ref, ok, S#{sources := maps:remove(Source, Sources)});
+    Stopped =
+        case Sources of
+            #{Source := {on, State, _}} -> stop_source(Source, State, S);
+            _ -> S
+        end,
+    reply(Ref, ok, Stopped#{sources := maps:remove(Source, Sources)});
 request(Ref, Source, Request, S) ->
     Asked = with_source(Source, fun(State) -> source_request(Source, Ref, Request, State) end, S),
     Next = taken(Asked, S),
@@ -223,27 +223,36 @@ hand_over(Ref, Answer, #{asked := Asked0} = S0) ->
 
 %% All at the same time. A server of the node that does not answer must not
 %% keep the agent.
-stop_sources(#{sources := Sources, asked := Asked}) ->
+stop_sources(#{sources := Sources, asked := Asked} = S) ->
     lists:foreach(fun({_, _, Pid, _}) -> exit(Pid, kill) end, maps:values(Asked)),
     Helpers = [spawn_stop(Source, State) || {Source, {on, State, _}} <- maps:to_list(Sources)],
-    await_stops(Helpers, now_ms() + ?STOP_MS).
+    await_stops(Helpers, now_ms() + ?STOP_MS, S).
 
-stop_source(Source, State) ->
-    await_stops([spawn_stop(Source, State)], now_ms() + ?STOP_MS).
+stop_source(Source, State, S) ->
+    await_stops([spawn_stop(Source, State)], now_ms() + ?STOP_MS, S).
 
 spawn_stop(Source, State) ->
-    spawn_monitor(fun() -> timed(fun() -> source_stop(Source, State) end) end).
+    {Pid, Ref} = spawn_monitor(fun() ->
+        {_, Result} = timed(fun() -> source_stop(Source, State) end),
+        exit({?MODULE, stopped, Result})
+    end),
+    {Source, Pid, Ref}.
 
-await_stops(Helpers, Deadline) ->
-    lists:foreach(
-        fun({Pid, Ref}) ->
+await_stops(Helpers, Deadline, S0) ->
+    lists:foldl(
+        fun({Source, Pid, Ref}, S) ->
             receive
-                {'DOWN', Ref, process, Pid, _} -> ok
+                {'DOWN', Ref, process, Pid, {?MODULE, stopped, {ok, Events}}} when is_list(Events) ->
+                    lists:foldl(fun(Event, Acc) -> event(Source, Event, Acc) end, S, Events);
+                {'DOWN', Ref, process, Pid, _} ->
+                    S
             after max(0, Deadline - now_ms()) ->
                 erlang:demonitor(Ref, [flush]),
-                exit(Pid, kill)
+                exit(Pid, kill),
+                S
             end
         end,
+        S0,
         Helpers
     ).
 
@@ -259,12 +268,16 @@ source_start(sasl, _) -> started(sasl_start());
 source_start(elarm, _) -> started(elarm_start());
 source_start(sysmon, Config) -> sysmon_start(Config);
 source_start(metrics, _) -> {ok, [], none};
+source_start(logs, Config) -> logs_start(Config);
+source_start(code, Config) -> code_start(Config);
 source_start(_, _) -> {missing, unknown_source}.
 
 started({Actions, State}) -> {ok, Actions, State}.
 
 source_configure(echo, Config, _) -> {[{event, {configured, Config}}], Config};
 source_configure(sysmon, Config, State) -> {[], State#{config := Config}};
+source_configure(logs, Config, State) -> logs_configure(Config, State);
+source_configure(code, Config, State) -> {[], State#{config := Config}};
 source_configure(_, _, State) -> {[], State}.
 
 source_tick(inventory, Config) -> {[], Config};
@@ -272,11 +285,14 @@ source_tick(echo, Config) -> {[], Config};
 source_tick(sasl, State) -> sasl_tick(State);
 source_tick(elarm, State) -> elarm_tick(State);
 source_tick(sysmon, State) -> sysmon_tick(State);
-source_tick(metrics, State) -> {[], State}.
+source_tick(metrics, State) -> {[], State};
+source_tick(logs, State) -> logs_tick(State);
+source_tick(code, State) -> code_tick(State).
 
 source_message(sasl, Message, State) -> sasl_message(Message, State);
 source_message(elarm, Message, State) -> elarm_message(Message, State);
 source_message(sysmon, Message, State) -> sysmon_message(Message, State);
+source_message(logs, Message, State) -> logs_message(Message, State);
 source_message(_, _, _) -> ignored.
 
 source_answer(inventory, Ref, Answer, Config) -> {[{reply, Ref, Answer}], Config};
@@ -284,7 +300,9 @@ source_answer(echo, Ref, Answer, Config) -> {[{event, Answer}, {reply, Ref, Answ
 source_answer(sasl, Tag, Answer, State) -> sasl_answer(Tag, Answer, State);
 source_answer(elarm, Tag, Answer, State) -> elarm_answer(Tag, Answer, State);
 source_answer(sysmon, Tag, Answer, State) -> sysmon_answer(Tag, Answer, State);
-source_answer(metrics, Ref, Answer, State) -> {[{reply, Ref, Answer}], State}.
+source_answer(metrics, Ref, Answer, State) -> {[{reply, Ref, Answer}], State};
+source_answer(logs, Tag, Answer, State) -> logs_answer(Tag, Answer, State);
+source_answer(code, Tag, Answer, State) -> code_answer(Tag, Answer, State).
 
 source_request(inventory, Ref, Request, Config) ->
     {[inventory_request(Ref, Request)], Config};
@@ -308,8 +326,8 @@ source_request(_, Ref, _, State) ->
     {[{reply, Ref, {error, unknown_request}}], State}.
 
 source_stop(inventory, _) -> ok;
-source_stop(echo, _) -> ok;
 source_stop(sasl, State) -> sasl_stop(State);
 source_stop(elarm, State) -> elarm_stop(State);
 source_stop(sysmon, State) -> sysmon_stop(State);
-source_stop(metrics, _) -> ok.
+source_stop(logs, State) -> logs_stop(State);
+source_stop(_, _) -> ok.

@@ -1,0 +1,132 @@
+%%% Part of erl_exporter_agent: entries of Lager, for the source `logs`.
+%%%
+%%% A backend of Lager is a handler of its event manager lager_event, which a
+%%% watcher of Lager's installs, and installs again when it has crashed. Lager
+%%% makes entries only for levels that some backend wants, as
+%%% update_loglevel_config/1 works out.
+%%%
+%%% Where Lager takes over from error_logger it also gets what is logged with
+%%% logger, which is not read then.
+
+-define(LAGER, {?MODULE, lager}).
+
+%% {added | kept | off, redirected | direct}
+lager_install(none, _) ->
+    lager_uninstall(),
+    {off, direct};
+lager_install(Level, C) ->
+    case whereis(lager_event) of
+        undefined ->
+            {off, direct};
+        _ ->
+            Args = {lager, Level, C},
+            Done =
+                case lists:member(?LAGER, gen_event:which_handlers(lager_event)) of
+                    true ->
+                        ok = gen_event:call(lager_event, ?LAGER, {configure, Args}),
+                        kept;
+                    false ->
+                        {ok, _} = supervisor:start_child(lager_handler_watcher_sup, [lager_event, ?LAGER, Args]),
+                        added
+                end,
+            lager:update_loglevel_config(lager_event),
+            {Done, lager_takes_over()}
+    end.
+
+lager_takes_over() ->
+    case
+        whereis(error_logger) =/= undefined andalso
+            lists:member(error_logger_lager_h, gen_event:which_handlers(error_logger))
+    of
+        true -> redirected;
+        false -> direct
+    end.
+
+%% The watcher ends with the handler. Without the update, every process would go
+%% on to pay for entries that nobody wants.
+lager_uninstall() ->
+    case whereis(lager_event) =/= undefined andalso gen_event:delete_handler(lager_event, ?LAGER, detached) of
+        ok -> lager:update_loglevel_config(lager_event);
+        _ -> ok
+    end.
+
+%%% ----------------------------------------------------------------------
+%%% The backend, in the process lager_event
+%%% ----------------------------------------------------------------------
+
+lager_init(Level, C) ->
+    {ok, {lager, lager_util:config_to_mask(Level), C}}.
+
+lager_event({log, Message}, {lager, Mask, #{counters := Counters} = C}) ->
+    try
+        lager_util:is_loggable(Message, Mask, ?LAGER) andalso lager_entry(Message, C)
+    catch
+        _:_ -> atomics:add(Counters, ?DROPPED_FAILED, 1)
+    end;
+lager_event(_, _) ->
+    ok.
+
+%% The mask has decided on the level already.
+lager_entry(Message, C) ->
+    {Mega, Seconds, Micro} = lager_msg:timestamp(Message),
+    Properties = lager_msg:metadata(Message),
+    Meta = maps:from_list([{Key, Value} || {Key, Value} <- Properties, is_atom(Key)]),
+    Number = level_number(lager_msg:severity(Message)),
+    entry(
+        lager,
+        Number,
+        {string, lager_msg:message(Message)},
+        Meta#{time => (Mega * 1000000 + Seconds) * 1000000 + Micro, mfa => lager_place(Meta)},
+        none,
+        C#{least => 7}
+    ).
+
+lager_place(#{module := Module, function := Function}) when is_atom(Module), is_atom(Function) ->
+    <<(atom_to_binary(Module, utf8))/binary, ":", (atom_to_binary(Function, utf8))/binary>>;
+lager_place(_) ->
+    none.
+
+lager_call(get_loglevel, {lager, Mask, _} = State) ->
+    {ok, Mask, State};
+lager_call({set_loglevel, Level}, {lager, _, C} = State) ->
+    try
+        {ok, ok, {lager, lager_util:config_to_mask(Level), C}}
+    catch
+        _:_ -> {ok, {error, bad_log_level}, State}
+    end;
+lager_call({configure, {lager, Level, C}}, _) ->
+    {ok, ok, {lager, lager_util:config_to_mask(Level), C}};
+lager_call(_, State) ->
+    {ok, {error, unknown_call}, State}.
+
+%% Whoever else removes the backend: it is wanted.
+lager_terminate(detached) ->
+    ok;
+lager_terminate(_) ->
+    case whereis(?MODULE) of
+        undefined -> ok;
+        Agent -> Agent ! {?MODULE, lager_gone}
+    end.
+
+%% Lager has made text of reports already.
+text_kind(lager, <<"CRASH REPORT ", _/binary>>, _, S) -> counted(crash, S);
+text_kind(lager, <<"Supervisor ", Rest/binary>>, _, S) -> counted(lager_supervisor(Rest), S);
+text_kind(lager, <<"gen_", _/binary>> = Text, Kind, S) ->
+    case binary:match(Text, <<" terminated with reason">>) of
+        nomatch -> Kind;
+        _ -> counted(terminated, S)
+    end;
+text_kind(lager, <<"Error in process ", _/binary>>, _, S) -> counted(process_error, S);
+text_kind(_, _, Kind, _) -> Kind.
+
+counted(Kind, #{counters := Counters}) ->
+    count_report(Kind, Counters),
+    Kind.
+
+%% NAME had child ... in context CONTEXT
+lager_supervisor(Text) ->
+    case {binary:split(Text, <<" had ">>), binary:match(Text, <<"in context child_terminated">>)} of
+        {_, nomatch} -> supervisor;
+        {[Name, _], _} when byte_size(Name) < 256 -> {restart, Name};
+        _ -> {restart, other}
+    end.
