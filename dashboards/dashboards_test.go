@@ -172,7 +172,7 @@ func substitute(t *testing.T, b parsed, expr string, values map[string]string) s
 		switch name {
 		case "1": // a group of label_replace
 			return text
-		case "__rate_interval", "__interval":
+		case "__rate_interval", "__interval", "__auto":
 			return "1m"
 		case "__range":
 			return "1h"

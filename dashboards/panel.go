@@ -23,6 +23,7 @@ const (
 	list
 	states
 	graph
+	texts
 )
 
 // panel is one panel. Its id stays the same for ever, like the uid of its
@@ -84,13 +85,19 @@ func (p panel) build(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 		return p.list(at)
 	case states:
 		return p.states(at)
+	case texts:
+		return p.texts(at)
 	}
 	return p.graph(at)
 }
 
 func (p panel) timeSeries(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
+	source := prometheusSource()
+	if p.queries[0].loki {
+		source = lokiSource()
+	}
 	b := timeseries.NewPanelBuilder().Id(p.id).Title(p.title).Description(p.description()).GridPos(at).
-		Datasource(prometheusSource()).Unit(p.unit).Legend(legend(p.calcs...)).LineWidth(1).FillOpacity(8).
+		Datasource(source).Unit(p.unit).Legend(legend(p.calcs...)).LineWidth(1).FillOpacity(8).
 		ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
 		Thresholds(p.thresholds()).DataLinks(append(p.to, nodeLink("${__field.labels.node}")))

@@ -97,11 +97,13 @@ func atEnd(expr string) string {
 	return strings.ReplaceAll(expr, "} @ end()[$__rate_interval]", "}[$__rate_interval] @ end()")
 }
 
-// query is one question to Prometheus.
+// query is one question to Prometheus, or to Loki.
 type query struct {
 	expr, legend string
 	// instant asks for the present only; table gives labels as columns.
 	instant, table bool
+	// loki asks Loki instead, in LogQL.
+	loki bool
 	// ref is the letter; the place among the panel's queries when empty.
 	ref string
 }
@@ -114,6 +116,9 @@ func (q query) build(place int) cog.Builder[variants.Dataquery] {
 	ref := q.ref
 	if ref == "" {
 		ref = string(rune('A' + place))
+	}
+	if q.loki {
+		return q.fromLoki(ref)
 	}
 	b := prometheus.NewDataqueryBuilder().Expr(q.expr).RefId(ref).LegendFormat(q.legend).Datasource(prometheusSource()).
 		EditorMode(prometheus.QueryEditorModeCode)
