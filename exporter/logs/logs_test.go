@@ -237,5 +237,6 @@ func TestSinksAndMetrics(t *testing.T) {
 	require.Error(t, err)
 	_, err = logs.New(logs.Options{Keep: -1})
 	require.Error(t, err)
-	require.NotEqual(t, l.Unique(), l.Unique())
+	first, second := l.Unique(), l.Unique()
+	require.NotEqual(t, first, second)
 }

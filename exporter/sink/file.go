@@ -47,7 +47,8 @@ func NewFile(o FileOptions) (*File, error) {
 		o.MaxFiles = defaultFiles
 	}
 	f := &File{FileOptions: o}
-	return f, f.open()
+	err := f.open()
+	return f, err
 }
 
 // Send implements Sender. The lines are with the kernel when it returns. A
@@ -84,7 +85,7 @@ func (f *File) open() error {
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o750); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640) //nolint:gosec // collectors of logs read it by their group
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (l *Loki) push(ctx context.Context, batch []logs.Entry) error {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/x-protobuf")
-	answer, text, err := l.do(request)
+	answer, text, err := l.do(request) //nolint:bodyclose // do has closed it
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const (
 	defaultBatchBytes   = 1 << 20
 	defaultBatchWait    = time.Second
 	defaultSendTimeout  = 30 * time.Second
-	defaultRetryMin     = 500 * time.Millisecond
+	defaultFirstRetry   = 500 * time.Millisecond
 	defaultRetryMax     = 30 * time.Second
 	defaultFlushTimeout = 5 * time.Second
 
@@ -77,7 +77,7 @@ func (o *Options) validate() error {
 	o.BatchBytes = cmp.Or(o.BatchBytes, defaultBatchBytes)
 	o.BatchWait = cmp.Or(o.BatchWait, defaultBatchWait)
 	o.SendTimeout = cmp.Or(o.SendTimeout, defaultSendTimeout)
-	o.RetryMin = cmp.Or(o.RetryMin, defaultRetryMin)
+	o.RetryMin = cmp.Or(o.RetryMin, defaultFirstRetry)
 	o.RetryMax = cmp.Or(o.RetryMax, defaultRetryMax)
 	o.FlushTimeout = cmp.Or(o.FlushTimeout, defaultFlushTimeout)
 	o.Logger = cmp.Or(o.Logger, slog.Default())

@@ -401,9 +401,9 @@ func TestBackoff(t *testing.T) {
 		for i := 1; i < len(at); i++ {
 			gaps = append(gaps, at[i]-at[i-1])
 		}
-		for i, most := range []time.Duration{1, 2, 8, 8, 8, 8, 8, 8, 8} {
-			require.LessOrEqual(t, gaps[i], most*time.Second, "%v", gaps)
-			require.GreaterOrEqual(t, gaps[i], min(most, 4)*time.Second/2, "%v", gaps)
+		for i, most := range []int{1, 2, 8, 8, 8, 8, 8, 8, 8} {
+			require.LessOrEqual(t, gaps[i], time.Duration(most)*time.Second, "%v", gaps)
+			require.GreaterOrEqual(t, gaps[i], time.Duration(min(most, 4))*time.Second/2, "%v", gaps)
 		}
 		require.GreaterOrEqual(t, gaps[2], 8*time.Second, "%v", gaps)
 		f.stop()
