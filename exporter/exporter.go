@@ -237,6 +237,9 @@ func (e *Exporter) Run(ctx context.Context) error {
 		}
 	})
 	err := group.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // it was told to end while it was still starting
+	}
 	// What the agents told last is in the queues now.
 	stopQueues()
 	stopNetwork()
