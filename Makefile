@@ -25,7 +25,7 @@ ldflags = -s -w \
   -X $(version_package).BuildUser=erlops \
   -X $(version_package).BuildDate=$(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 
-e2e_packages = $(shell grep -rl --include='*_test.go' '^//go:build e2e' cmd exporter deployer internal 2>/dev/null | xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
+e2e_packages = $(shell grep -rl --include='*_test.go' '^//go:build e2e' alerts cmd dashboards deployer exporter internal 2>/dev/null | xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
 
 # What only release builds have, and where it makes a difference.
 release_tags := sd_cloud
