@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/erlops/erlops/exporter/agent"
 	"github.com/erlops/erlops/exporter/api"
@@ -23,6 +24,8 @@ func (l *logging) Last(f api.NotificationFilter, limit int, cursor string) ([]ap
 	}
 	return notifications(entries), more, err
 }
+
+func (l *logging) KeptSince() time.Time { return l.log.KeptSince().UTC() }
 
 func (l *logging) Start(after string) uint64 { return l.log.Start(after) }
 

@@ -95,6 +95,8 @@ func (p *program) commands() []*cli.Command {
 		p.graphCommand(),
 		p.agentsCommand(),
 		p.alarmsCommand(),
+		p.logsCommand(),
+		p.logLevelCommand(),
 		clikit.CompletionCommand("erl-exporter", p.stdout),
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/erlops/erlops/internal/clikit"
 	"github.com/erlops/erlops/internal/erltest"
+	"github.com/erlops/erlops/internal/proc"
 )
 
 // TestScripts runs the scripts of testdata/script: the program as users call
@@ -27,6 +28,8 @@ import (
 //	exits CODE ARGS...       calls it once; it must exit with CODE
 //	kill-node NODE           kills the node
 //	connect NODE NODE        connects two nodes
+//	eval NODE EXPRESSION     evaluates an Erlang expression on the node
+//	await-handler NODE       waits until the log of the node is read
 //	set-env NODE KEY VALUE   sets a key of the environment of kernel
 //	sleep-diff               waits until families are compared anew
 //	expand FILE              replaces variables in a file
@@ -41,6 +44,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": awaitCommand, "kill-node": killNode, "exits": exits, "expand": expand,
 			"connect": connectNodes, "set-env": setEnvironment, "sleep-diff": nextDiff,
+			"eval": evaluate, "await-handler": awaitHandler,
 		},
 	})
 }
@@ -136,6 +140,19 @@ func connectNodes(ts *testscript.TestScript, _ bool, args []string) {
 func setEnvironment(ts *testscript.TestScript, _ bool, args []string) {
 	_, err := sceneNode(ts, args[0]).TryEval(fmt.Sprintf("application:set_env(kernel, %s, %q)", args[1], args[2]))
 	ts.Check(err)
+}
+
+func evaluate(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := sceneNode(ts, args[0]).TryEval(args[1])
+	ts.Check(err)
+}
+
+func awaitHandler(ts *testscript.TestScript, _ bool, args []string) {
+	n := sceneNode(ts, args[0])
+	ts.Check(proc.Await(30*time.Second, func() bool {
+		has, err := n.TryEval("lists:member(erl_exporter_agent, logger:get_handler_ids())")
+		return err == nil && has == "true"
+	}))
 }
 
 // nextDiff waits for as long as a comparison is shared.

@@ -1202,6 +1202,11 @@ type Notification struct {
 
 // NotificationList defines model for NotificationList.
 type NotificationList struct {
+	// KeptSince From when on all notifications are in the memory of the exporter, which
+	// is since it was started until it has more than it keeps; not there in
+	// what Loki answers.
+	KeptSince time.Time `json:"kept_since,omitempty,omitzero"`
+
 	// NextCursor What to pass as `cursor` for older ones; not there when no more are kept.
 	NextCursor    string         `json:"next_cursor,omitempty,omitzero"`
 	Notifications []Notification `json:"notifications"`

@@ -14,6 +14,8 @@ type Notifications interface {
 	// Last returns the last ones that are kept and match, the newest first, at
 	// most limit of them, and a cursor for those before them, or "".
 	Last(f NotificationFilter, limit int, cursor string) (page []Notification, next string, err error)
+	// KeptSince is from when on all are kept.
+	KeptSince() time.Time
 	// Start returns where to Read what comes after the notification with this
 	// id; with "" what comes next.
 	Start(after string) uint64
@@ -75,7 +77,9 @@ func (s *Server) ListNotifications(_ context.Context, r ListNotificationsRequest
 	if err != nil {
 		return nil, err
 	}
-	return ListNotifications200JSONResponse(notificationList(page, next)), nil
+	list := notificationList(page, next)
+	list.KeptSince = s.notifications.KeptSince()
+	return ListNotifications200JSONResponse(list), nil
 }
 
 func notificationList(page []Notification, next string) NotificationList {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -35,6 +36,8 @@ type Options struct {
 	Sinks []Sink
 	// Registerer gets the metrics of this package; nil for none.
 	Registerer prometheus.Registerer
+	// Now is the clock (time.Now).
+	Now func() time.Time
 }
 
 // Log is the stream of entries. Its methods may be called concurrently.
@@ -52,6 +55,7 @@ type Log struct {
 	first   uint64 // number of the oldest entry that is kept; the first ever is 1
 	next    uint64
 	bytes   int
+	since   time.Time     // from when on everything is kept
 	changed chan struct{} // closed and replaced when there is something new
 	closed  bool
 
@@ -69,6 +73,9 @@ func New(o Options) (*Log, error) {
 	if o.KeepBytes == 0 {
 		o.KeepBytes = defaultKeepBytes
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	l := &Log{
@@ -77,7 +84,7 @@ func New(o Options) (*Log, error) {
 			Name: "erlang_exporter_notifications_total",
 			Help: "Log entries and other notifications of nodes, by source and level.",
 		}, []string{"source", "level"}),
-		ring: make([]Entry, o.Keep), first: 1, next: 1, changed: make(chan struct{}),
+		ring: make([]Entry, o.Keep), first: 1, next: 1, since: o.Now(), changed: make(chan struct{}),
 	}
 	if o.Registerer != nil {
 		if err := o.Registerer.Register(l.published); err != nil {
@@ -115,6 +122,7 @@ func (l *Log) append(e Entry) {
 	for l.first < l.next && (l.next-l.first >= uint64(l.keep) || l.bytes > l.keepBytes) {
 		oldest := &l.ring[l.first%uint64(l.keep)]
 		l.bytes -= oldest.size()
+		l.since = oldest.Time
 		*oldest = Entry{}
 		l.first++
 	}
@@ -177,6 +185,14 @@ func (l *Log) Last(f Filter, limit int, before string) (entries []Numbered, more
 		entries = append(entries, Numbered{Entry: e, ID: l.id(n - 1)})
 	}
 	return entries, "", nil
+}
+
+// KeptSince returns from when on all entries are kept: the time when the Log was
+// made, or that of the last one that it no longer has.
+func (l *Log) KeptSince() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.since
 }
 
 // Start returns where to begin to Read: after the entry with this id, or at

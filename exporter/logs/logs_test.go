@@ -50,6 +50,25 @@ func TestLevels(t *testing.T) {
 	require.False(t, logs.Warning.AtLeast(logs.Error))
 }
 
+// TestKeptSince is the beginning of the Log, until it has lost something.
+func TestKeptSince(t *testing.T) {
+	t.Parallel()
+	begun := time.Unix(1_600_000_000, 0)
+	l := newLog(t, logs.Options{Keep: 5, Now: func() time.Time { return begun }})
+	for i := range 5 {
+		l.Publish(entry(i))
+		if i < 4 {
+			require.Equal(t, begun, l.KeptSince())
+		}
+	}
+	l.Publish(entry(5), entry(6))
+	page, _, err := l.Last(logs.Filter{}, 10, "")
+	require.NoError(t, err)
+	oldest := page[len(page)-1]
+	require.True(t, l.KeptSince().Before(oldest.Time))
+	require.Equal(t, entry(6-len(page)).Time, l.KeptSince())
+}
+
 func TestLast(t *testing.T) {
 	t.Parallel()
 	l := newLog(t, logs.Options{Keep: 5})

@@ -112,7 +112,7 @@ func Row(w io.Writer, cells ...any) {
 		if texts[i] == "" {
 			texts[i] = "-"
 		}
-		texts[i] = paint(texts[i], style)
+		texts[i] = Paint(texts[i], style)
 	}
 	fmt.Fprintln(w, strings.Join(texts, "\t"))
 }
@@ -126,7 +126,8 @@ func Header(w io.Writer, names ...string) {
 	Row(w, cells...)
 }
 
-func paint(text string, style Style) string {
+// Paint gives text a style, for lines of one's own beside those of [Row].
+func Paint(text string, style Style) string {
 	if style == Plain {
 		return text
 	}

@@ -8,16 +8,28 @@ import (
 
 // OneLine keeps text from hosts and names of users from drawing over the
 // terminal.
-func OneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
-			return '�'
-		}
-		return r
-	}, strings.TrimSpace(s))
+func OneLine(s string) string { return strings.Map(visible, strings.TrimSpace(s)) }
+
+// Lines is as [OneLine] for text of several lines, which keep how far they are
+// indented. Empty lines at the end are left out.
+func Lines(s string) []string {
+	var lines []string
+	for line := range strings.Lines(strings.TrimRight(s, " \t\r\n")) {
+		line = strings.TrimRight(line, " \t\r\n")
+		lines = append(lines, strings.Map(visible, strings.ReplaceAll(line, "\t", "    ")))
+	}
+	return lines
+}
+
+// visible replaces what would move the cursor.
+func visible(r rune) rune {
+	switch {
+	case r == '\n' || r == '\t':
+		return ' '
+	case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
+		return '�'
+	}
+	return r
 }
 
 // Short is enough of an id to tell things apart on a screen.

@@ -6,6 +6,7 @@
 //	if err := client.Check(answer, err); err != nil { ... } // *client.ProblemError
 //	fmt.Println(answer.JSON200.State)
 //
-// The stream of events never ends, so that it has its own function, [Watch],
-// in place of StreamEventsWithResponse.
+// Streams never end, so that they have functions of their own, [Watch] and
+// [WatchNotifications], in place of StreamEventsWithResponse and
+// StreamNotificationsWithResponse.
 package client

@@ -29,8 +29,87 @@ const (
 // lastID is the id of the last event that the caller has seen; empty to begin
 // now. The http.Client in c must have no timeout of its own.
 func Watch(ctx context.Context, c ClientInterface, lastID string, f func(Event) error) error {
+	return stream{
+		open: func(ctx context.Context, lastID *string) (*http.Response, error) {
+			return c.StreamEvents(ctx, &StreamEventsParams{LastEventID: lastID})
+		},
+		refused: func(r *http.Response) error {
+			parsed, err := ParseStreamEventsResponse(r)
+			return Check(parsed, err)
+		},
+		take: func(data []byte) (string, error) {
+			var e Event
+			if err := json.Unmarshal(data, &e); err != nil {
+				return "", fmt.Errorf("event is not JSON: %w", err)
+			}
+			return e.ID, stop(f(e))
+		},
+	}.watch(ctx, lastID)
+}
+
+// NotificationWatch is what [WatchNotifications] calls, one after the other. An
+// error of Take or Missed ends it. Missed and Lost may be nil.
+type NotificationWatch struct {
+	// Take gets each notification.
+	Take func(Notification) error
+	// Missed is called where some are missing that the exporter no longer has.
+	Missed func() error
+	// Lost is called with the reason when the stream has ended, and each time
+	// that it cannot be taken up again.
+	Lost func(error)
+}
+
+// WatchNotifications follows what nodes log and what else happens to them, as
+// far as params choose it, from params.LastEventID on. It blocks until ctx is
+// done or a function of w returns an error, and returns that; it ends otherwise
+// as [Watch] does.
+func WatchNotifications(ctx context.Context, c ClientInterface, params StreamNotificationsParams, w NotificationWatch) error {
+	last := ""
+	if params.LastEventID != nil {
+		last = *params.LastEventID
+	}
+	return stream{
+		open: func(ctx context.Context, lastID *string) (*http.Response, error) {
+			params.LastEventID = lastID
+			return c.StreamNotifications(ctx, &params)
+		},
+		refused: func(r *http.Response) error {
+			parsed, err := ParseStreamNotificationsResponse(r)
+			return Check(parsed, err)
+		},
+		take: w.take,
+		lost: w.Lost,
+	}.watch(ctx, last)
+}
+
+func (w *NotificationWatch) take(data []byte) (id string, err error) {
+	var n Notification
+	if err := json.Unmarshal(data, &n); err != nil {
+		return "", fmt.Errorf("notification is not JSON: %w", err)
+	}
+	switch {
+	case n.ID != "":
+		return n.ID, stop(w.Take(n))
+	case w.Missed != nil:
+		return "", stop(w.Missed())
+	}
+	return "", nil
+}
+
+// stream is a stream of server-sent events that is taken up again.
+type stream struct {
+	// open asks for what comes after lastID, or for what comes next.
+	open func(ctx context.Context, lastID *string) (*http.Response, error)
+	// refused makes an error of an answer that is no stream.
+	refused func(*http.Response) error
+	// take gets the data of each event and returns its id.
+	take func(data []byte) (id string, err error)
+	lost func(error)
+}
+
+func (s stream) watch(ctx context.Context, lastID string) error {
 	for {
-		err := follow(ctx, c, &lastID, f)
+		err := s.follow(ctx, &lastID)
 		var stop *stopError
 		var problem *ProblemError
 		switch {
@@ -40,6 +119,9 @@ func Watch(ctx context.Context, c ClientInterface, lastID string, f func(Event) 
 			return stop.err
 		case errors.As(err, &problem) && final(problem.Status):
 			return problem
+		}
+		if s.lost != nil {
+			s.lost(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -54,35 +136,37 @@ type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
 
+func stop(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stopError{err}
+}
+
 func final(status int) bool {
 	return status < http.StatusInternalServerError && status != http.StatusTooManyRequests
 }
 
 // follow reads one stream to its end and keeps lastID up to date.
-func follow(ctx context.Context, c ClientInterface, lastID *string, f func(Event) error) error {
-	params := &StreamEventsParams{}
+func (s stream) follow(ctx context.Context, lastID *string) error {
+	var after *string
 	if *lastID != "" {
-		params.LastEventID = lastID
+		after = lastID
 	}
-	response, err := c.StreamEvents(ctx, params)
+	response, err := s.open(ctx, after)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		parsed, err := ParseStreamEventsResponse(response)
-		return Check(parsed, err)
+		return s.refused(response)
 	}
 	return readEvents(response.Body, func(data []byte) error {
-		var e Event
-		if err := json.Unmarshal(data, &e); err != nil {
-			return fmt.Errorf("event is not JSON: %w", err)
+		id, err := s.take(data)
+		if id != "" && err == nil {
+			*lastID = id
 		}
-		if err := f(e); err != nil {
-			return &stopError{err}
-		}
-		*lastID = e.ID
-		return nil
+		return err
 	})
 }
 
