@@ -47,10 +47,20 @@ func distributionNow() []panel {
 			todo: "see the states of the links.", queries: []query{{expr: maxBy("node, type", nodes.of("erlang_vm_dist_connected_nodes")), legend: "{{node}} {{type}}"}},
 		},
 		{
-			id: 6, kind: lines, title: "Links that came up or went down", w: 24, h: 6, unit: "ops", least: zero, none: "No link came or went.",
+			id: 6, kind: lines, title: "Links that came up or went down", w: 12, h: 6, unit: "ops", least: zero, none: "No link came or went.",
 			normal: "0 but when nodes are restarted.", ill: "links that come and go: the network, or nodes that do not answer within net_ticktime.",
 			todo:    "see which nodes they have in common, and their log.",
 			queries: []query{{expr: maxBy("node, peer, event", nodes.rate("erlang_vm_dist_connection_events_total")), legend: arrow + " {{event}}"}},
+		},
+		{
+			id: 7, kind: lines, title: "Links as both ends see them, whole fleet", w: 12, h: 6, unit: "short", least: zero,
+			normal: "connected, and neither asymmetric, lost nor partition.", ill: "asymmetric: one end sees the other and is not seen; lost: both run and do not see each other; partition: either of them, more than once in a row.",
+			todo: "the topology in the dashboard of the fleet shows which; erl-exporter graph says why.",
+			queries: []query{
+				{expr: sumBy("status", "erlang_exporter_graph_links"), legend: "{{status}}"},
+				{expr: "sum(erlang_exporter_graph_partition_links)", legend: "partition"},
+				{expr: "sum(erlang_exporter_graph_left_out)", legend: "not drawn"},
+			},
 		},
 		{
 			id: 4, kind: states, title: "State of each link", w: 24, h: 9, none: "No links between nodes.",

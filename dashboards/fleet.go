@@ -220,17 +220,17 @@ func fleetTop() []panel {
 }
 
 func fleetTopology() []panel {
-	vertices := `label_replace(label_replace(label_replace(label_replace(` + nodes.of("erlang_exporter_node_state") +
-		` == 1, "id", "$1", "node", "(.+)"), "title", "$1", "node", "(.+)"), "subtitle", "$1", "family", "(.+)"), "mainstat", "$1", "state", "(.+)")`
-	// The exporter itself, and nodes that it does not know, are no vertices.
-	known := `label_replace(group by (node) (` + nodes.of("erlang_up") + `), "peer", "$1", "node", "(.+)")`
-	edges := `label_join(label_replace(label_replace(` + nodes.of("erlang_vm_dist_node_state") +
-		` == 3 and on (peer) ` + known + `, "source", "$1", "node", "(.+)"), "target", "$1", "peer", "(.+)"), "id", " → ", "node", "peer")`
+	// The exporter draws the graph out of what the nodes say of each other. An
+	// edge is drawn where both its ends are.
+	const vertices = `max by (id, title, subtitle, mainstat, secondarystat) (erlang_exporter_graph_node_info{subtitle=~"$family",title=~"$node"})`
+	const edges = `max by (id, source, target, mainstat, secondarystat) (erlang_exporter_graph_edge_info)` +
+		` and on (source) label_replace(` + vertices + `, "source", "$1", "id", "(.+)")` +
+		` and on (target) label_replace(` + vertices + `, "target", "$1", "id", "(.+)")`
 	return []panel{
 		{
 			id: 18, kind: graph, title: "Topology", w: 12, h: 12,
-			normal: "the nodes of a cluster are connected with each other.", ill: "a node apart from its cluster, or two halves: a partition.",
-			todo:    "see the states of the links in the dashboard of distribution: it says since when.",
+			normal: "the nodes of a cluster are connected with each other.", ill: "links that are asymmetric or lost; a node apart from its cluster, or two halves: a partition.",
+			todo:    "see the states of the links in the dashboard of distribution: it says since when. erl-exporter graph says why.",
 			queries: []query{{expr: vertices, table: true, ref: "nodes"}, {expr: edges, table: true, ref: "edges"}},
 		},
 		{

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -44,6 +45,7 @@ name: erl_exporter@127.0.0.1
 cookie: %s
 epmd: %s
 compat: {rabbitmq_identity: true}
+logs: {file: {path: %q}}
 metrics:
   msacc: on
   collectors: {carriers: true}
@@ -73,11 +75,16 @@ func newScene(t *testing.T) *scene {
 	a.Eval(t, "spawn(fun L() -> [self() ! x || _ <- lists:seq(1, 10)], lists:sort([rand:uniform() || _ <- lists:seq(1, 1000)]), "+
 		"mnesia:transaction(fun() -> mnesia:write({orders, 1, 1}) end), {rex, '"+b.Name+"'} ! x, timer:sleep(100), L() end), ok")
 	s.exporter = exportertest.Start(t, exportertest.Options{
-		Config: fmt.Sprintf(exporterConfig, a.Cookie, epmd.Address(), a.Name, b.Name),
+		Config: fmt.Sprintf(exporterConfig, a.Cookie, epmd.Address(), filepath.Join(t.TempDir(), "notifications.jsonl"), a.Name, b.Name),
 	})
 	for _, n := range s.nodes {
 		s.exporter.AwaitUp(n.Name, time.Minute)
 	}
+	require.Eventually(t, func() bool {
+		return a.Eval(t, "lists:member(erl_exporter_agent, logger:get_handler_ids())") == "true"
+	}, time.Minute, 100*time.Millisecond)
+	// A child that ends, as its supervisor reports.
+	a.Eval(t, "{ok, P} = supervisor:start_child(kernel_safe_sup, #{id => shop, start => {gen_event, start_link, []}}), exit(P, kill), ok")
 	s.prometheus = erltest.StartPrometheus(t, fmt.Sprintf(scrapeConfig, s.exporter.URL, strings.TrimPrefix(s.exporter.URL, "http://")))
 	return s
 }
@@ -126,6 +133,7 @@ var empty = map[string]string{
 	"erlops-exporter/Events from the nodes":                                           "no source of events is on",
 	"erlops-exporter/Collectors with nothing to read":                                 "depends on the host",
 	"erlops-distribution/Links that came up or went down":                             "none came or went",
+	"erlops-logs/Dropped on the way, a second":                                        "nothing is",
 	"erlops-processes/Missing":                                                        "all run",
 }
 
@@ -249,6 +257,7 @@ var rare = map[string]bool{
 	"erlang_exporter_alertmanager_last_success_timestamp_seconds": true, "erlang_exporter_alertmanager_requests_total": true,
 	"erlang_exporter_alertmanager_alerts_total": true, "erlang_exporter_alertmanager_silences_total": true,
 	"erlang_exporter_alertmanager_request_duration_seconds": true,
-	"erlang_exporter_attach_failures_total":                 true, "erlang_exporter_scrape_errors_total": true, "erlang_exporter_series_dropped_total": true,
+	"erlang_exporter_log_lines_dropped_total":               true, "erlang_exporter_log_send_retries_total": true,
+	"erlang_exporter_attach_failures_total": true, "erlang_exporter_scrape_errors_total": true, "erlang_exporter_series_dropped_total": true,
 	"erlang_exporter_discovery_skipped_targets": true, "erlang_exporter_http_requests_total": true, "erlang_exporter_http_request_duration_seconds": true,
 }

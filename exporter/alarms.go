@@ -17,6 +17,7 @@ import (
 	"github.com/erlops/erlops/exporter/node"
 	"github.com/erlops/erlops/exporter/sink/alertmanager"
 	"github.com/erlops/erlops/exporter/store"
+	"github.com/erlops/erlops/exporter/topology"
 )
 
 // tickInterval is how often the rules on the fleet are applied.
@@ -26,6 +27,7 @@ const tickInterval = 2 * time.Second
 // report themselves, and the way to Alertmanagers.
 type alarms struct {
 	fleet     *node.Fleet
+	topology  *topology.Topology
 	logger    *slog.Logger
 	manager   *alarm.Manager
 	evaluator *alarm.Evaluator
@@ -85,7 +87,8 @@ func newAlarms(c *config.Config, s *store.Store, logger *slog.Logger, r promethe
 }
 
 // watch says whose alarms they are; it is called once, before run.
-func (a *alarms) watch(f *node.Fleet) {
+func (a *alarms) watch(f *node.Fleet, t *topology.Topology) {
+	a.topology = t
 	a.fleet, a.sources.session, a.sources.status = f, f.Session, f.Node
 }
 
@@ -195,7 +198,7 @@ func (a *alarms) follow(ctx context.Context) {
 		case <-ticker.C:
 			if a.fleet.Ready() && a.known() {
 				all := members(a.fleet.Nodes())
-				a.evaluator.Tick(all)
+				a.evaluator.Tick(all, findings(a.topology.Findings()))
 				a.touch(all)
 			}
 		}
@@ -224,6 +227,31 @@ func (a *alarms) pulse(p node.Pulse) {
 
 func alarmNode(name, family string, labels map[string]string) alarm.Node {
 	return alarm.Node{Name: name, Family: family, Labels: labels}
+}
+
+// findings are those that alarms are raised of, one for each node that has it.
+// What differs inside a family and which node has what others have not, the
+// rules find by themselves, from the same answers.
+func findings(all []topology.Finding) []alarm.Finding {
+	var list []alarm.Finding
+	for _, f := range all {
+		for _, name := range f.Nodes {
+			x := alarm.Finding{Alarm: string(f.Kind), Node: name, Detail: f.Detail}
+			switch f.Kind {
+			case topology.PartitionSuspected:
+				for _, other := range f.Nodes {
+					if other != name {
+						x.Instance = other
+					}
+				}
+			case topology.TimeZoneDifference:
+			default:
+				continue
+			}
+			list = append(list, x)
+		}
+	}
+	return list
 }
 
 // members are the nodes as the rules on the fleet see them.

@@ -137,7 +137,6 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
-	e.alarms.watch(e.fleet)
 	if err := e.fleet.SetFamilies(familyPatterns(c)); err != nil {
 		return err
 	}
@@ -149,6 +148,7 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
+	e.alarms.watch(e.fleet, e.topology)
 	e.discovery, err = discovery.New(discovery.Options{
 		Groups: c.Discovery(), Logger: e.logger, Registerer: registry, EPMDNames: epmdNames,
 	})

@@ -270,7 +270,7 @@ func TestFleetRules(t *testing.T) {
 			for _, m := range members {
 				all = append(all, m)
 			}
-			s.evaluator.Tick(all)
+			s.evaluator.Tick(all, nil)
 		}
 		return s.active()
 	}
@@ -330,34 +330,31 @@ func TestPartition(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, alarm.EvaluatorOptions{})
 	names := []string{"a@h", "b@h", "c@h"}
-	cut := map[string]string{}
+	var found []alarm.Finding
 	step := func(n int) []string {
 		for range n {
 			s.add(pulse)
 			var all []alarm.Member
 			for _, own := range names {
-				peers := map[string]float64{}
-				for _, other := range names {
-					if other != own && cut[own] != other && cut[other] != own {
-						peers[other] = 3
-					}
-				}
-				node := alarm.Node{Name: own, Family: "shop"}
-				all = append(all, alarm.Member{Node: node, State: "up", Creation: 1})
-				s.evaluator.Pulse(node, reading(s.Now(), rows("dist_peer", "peer", "node_state", peers)))
+				all = append(all, alarm.Member{Node: alarm.Node{Name: own, Family: "shop"}, State: "up", Creation: 1})
 			}
-			s.evaluator.Tick(all)
+			s.evaluator.Tick(all, found)
 		}
 		return s.active()
 	}
 	require.Empty(t, step(3))
-	cut["a@h"] = "b@h"
+	found = []alarm.Finding{
+		{Alarm: "partition_suspected", Node: "a@h", Instance: "b@h", Detail: "a@h does not see b@h"},
+		{Alarm: "partition_suspected", Node: "b@h", Instance: "a@h", Detail: "a@h does not see b@h"},
+	}
 	require.Empty(t, step(2))
 	require.Equal(t, []string{"partition_suspected/a@h critical", "partition_suspected/b@h critical"}, step(1))
-	cut = map[string]string{}
+	active := s.manager.Active(alarm.Filter{})
+	require.Contains(t, active[0].Description, "a@h does not see b@h")
+	found = nil
 	require.Empty(t, step(5))
-	cut["a@h"], cut["b@h"] = "b@h", "c@h"
-	require.Empty(t, step(5), "no third node sees both: b is alone, and may as well be down")
+	found = []alarm.Finding{{Alarm: "time_zone_diff", Node: "c@h", Detail: "UTC+01:00 on c@h"}}
+	require.Equal(t, []string{"time_zone_diff/ warning"}, step(6))
 }
 
 func TestClocks(t *testing.T) {
@@ -375,7 +372,7 @@ func TestClocks(t *testing.T) {
 					"start_time_seconds": float64(s.Now().UnixMilli())/1000 - 100 + off, "uptime_seconds": 100,
 				})))
 			}
-			s.evaluator.Tick(all)
+			s.evaluator.Tick(all, nil)
 		}
 		return s.active()
 	}

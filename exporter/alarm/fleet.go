@@ -1,7 +1,6 @@
 package alarm
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -44,10 +43,37 @@ const (
 	maxMoments  = 100
 )
 
+// Finding is something that is wrong with the fleet as a whole and was found
+// elsewhere (package topology), as an alarm of one node.
+type Finding struct {
+	// Alarm is the id of the rule that raises it.
+	Alarm string
+	Node  string
+	// Instance tells the alarms of a node apart; the label of the rule's KeyLabel.
+	Instance, Detail string
+}
+
 // Fleet is what is known of all nodes.
 type Fleet struct {
-	now     time.Time
-	members map[string]*member
+	now      time.Time
+	members  map[string]*member
+	findings []Finding
+}
+
+// found are the readings of a rule that raises what was found elsewhere.
+func found(id string) func(*Fleet, *member) ([]Reading, bool) {
+	return func(f *Fleet, m *member) ([]Reading, bool) {
+		if !m.isUp() {
+			return nil, false
+		}
+		var readings []Reading
+		for _, x := range f.findings {
+			if x.Alarm == id && x.Node == m.Node.Name {
+				readings = append(readings, Reading{Instance: x.Instance, Value: 1, Detail: x.Detail})
+			}
+		}
+		return readings, true
+	}
 }
 
 // member is a node of the fleet with what was learned of it.
@@ -58,8 +84,6 @@ type member struct {
 	restarted time.Time
 
 	// Out of its last pulse, as long as it is up:
-	peers        map[string]bool   // that it is connected to; nil when not known
-	met          map[string]bool   // that it was ever connected to
 	applications map[string]string // that run now; nil when not known
 	clock        time.Duration     // how far its clock is ahead of the exporter's
 	clockKnown   bool
@@ -89,7 +113,7 @@ func appended(moments []time.Time, t time.Time) []time.Time {
 func (f *Fleet) member(name string) *member {
 	m, ok := f.members[name]
 	if !ok {
-		m = &member{met: map[string]bool{}}
+		m = &member{}
 		f.members[name] = m
 	}
 	return m
@@ -97,12 +121,12 @@ func (f *Fleet) member(name string) *member {
 
 // Tick applies the rules on the fleet. The list has all nodes that the exporter
 // knows; the alarms of others are cleared after a while, and those of nodes that
-// are suspended at once.
-func (e *Evaluator) Tick(all []Member) {
+// are suspended at once. The findings are those of now.
+func (e *Evaluator) Tick(all []Member, findings []Finding) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now()
-	e.fleet.now = now
+	e.fleet.now, e.fleet.findings = now, findings
 	present := make(map[string]bool, len(all))
 	for _, m := range all {
 		present[m.Node.Name] = true
@@ -165,7 +189,7 @@ func (m *member) update(now Member, t time.Time) {
 		now.Creation, now.Started, now.Applications = m.Creation, m.Started, m.Applications
 	}
 	if now.State != stateUp {
-		m.peers, m.applications, m.clockKnown = nil, nil, false
+		m.applications, m.clockKnown = nil, false
 	}
 	m.Member = now
 }
@@ -173,17 +197,6 @@ func (m *member) update(now Member, t time.Time) {
 // learn takes out of a pulse what rules on the fleet compare.
 func (f *Fleet) learn(name string, w *Window) {
 	m := f.member(name)
-	if rows, ok := w.Rows("dist_peer"); ok {
-		m.peers = make(map[string]bool, len(rows))
-		for _, r := range rows {
-			// 3 is up.
-			if state, ok := r.Value("node_state"); ok && state == 3 {
-				m.peers[r.Label("peer")] = true
-				m.met[r.Label("peer")] = true
-			}
-		}
-		maps.DeleteFunc(m.met, func(peer string, _ bool) bool { return f.members[peer] == nil })
-	}
 	if rows, ok := w.Rows("application"); ok {
 		m.applications = make(map[string]string, len(rows))
 		for _, r := range rows {

@@ -70,13 +70,12 @@ func outsideRules() []Rule {
 			Fleet:   nodeRefused,
 		},
 		{
-			ID: "partition_suspected", Title: "Network partition suspected", KeyLabel: "peer", Value: "1 for each node of the family that this node has lost while others see both",
+			ID: "partition_suspected", Title: "Network partition suspected", KeyLabel: "peer", Value: "1 for each node that runs and that this node does not see, or that does not see this node",
 			Levels:  []Level{{Severity: Critical, Raise: 1, Clear: 1, For: 30 * time.Second, ClearFor: time.Minute}},
-			Meaning: "The node is not connected to a node of its family that it was connected to before, while the exporter and a third node see both up.",
+			Meaning: "The node and another one run, as the exporter sees, and do not see each other although they were connected before or a third node sees both; or only one of them sees the other.",
 			Cause:   "A network partition between some hosts, a firewall, or a connection that was closed by hand.",
 			Repair:  "Check the network between the two hosts. Look at mnesia_inconsistent and at what the application does about split brain before you connect them again (net_kernel:connect_node/1).",
-			Needs:   []string{"dist_peer.node_state"},
-			Fleet:   partitioned,
+			Fleet:   found("partition_suspected"),
 		},
 		{
 			ID: "different_application_versions", Title: "Different versions in one family", KeyLabel: "application", Value: "1 for each application of which other nodes of the family run a newer or older version",
@@ -107,6 +106,14 @@ func outsideRules() []Rule {
 			Needs:   []string{"process.start_time_seconds", "process.uptime_seconds"},
 			Fleet:   clockDiffers,
 		},
+		{
+			ID: "time_zone_diff", Title: "Time zones differ", Value: "1 while the nodes of the family are in several time zones",
+			Levels:  []Level{{Severity: Warning, Raise: 1, Clear: 1, For: time.Minute, ClearFor: time.Minute}},
+			Meaning: "Nodes of one family have different offsets of the local time, so that their logs and everything that goes by calendar:local_time/0 disagree.",
+			Cause:   "Hosts or containers with different time zones (TZ, /etc/localtime).",
+			Repair:  "Set the same time zone on all hosts of the family, best UTC.",
+			Fleet:   found("time_zone_diff"),
+		},
 	}
 }
 
@@ -136,28 +143,6 @@ func nodeRefused(_ *Fleet, m *member) ([]Reading, bool) {
 		reading.Detail = m.Reason
 	}
 	return []Reading{reading}, true
-}
-
-// partitioned finds the nodes that m has lost and others have not.
-func partitioned(f *Fleet, m *member) ([]Reading, bool) {
-	if !m.isUp() || m.peers == nil {
-		return nil, false
-	}
-	var readings []Reading
-	for _, other := range f.family(m.Node.Family, (*member).isUp) {
-		if other == m || m.peers[other.Node.Name] || !m.met[other.Node.Name] {
-			continue
-		}
-		third := f.family(m.Node.Family, func(x *member) bool {
-			return x != m && x != other && x.isUp() && x.peers[m.Node.Name] && x.peers[other.Node.Name]
-		})
-		if len(third) > 0 {
-			readings = append(readings, Reading{
-				Instance: other.Node.Name, Value: 1, Detail: third[0].Node.Name + " is connected to both.",
-			})
-		}
-	}
-	return readings, true
 }
 
 // differentVersions finds the applications of which m has not the version that
