@@ -87,6 +87,10 @@ func (n *nodePage) bring(b *brought, s snapshot.Sample) bool {
 		return false
 	}
 	b.seen[key] = true
+	if n.take != nil {
+		n.take(b.name+s.Suffix, n.labels, s.Value)
+		return true
+	}
 	b.lines = append(b.lines, b.name...)
 	b.lines = append(b.lines, s.Suffix...)
 	b.lines = append(b.lines, n.labels...)

@@ -28,6 +28,9 @@ type page struct {
 	parts [][]byte
 	// brought are the families that nodes brought along, by name.
 	brought map[string]*brought
+	// take takes the series in place of the page, with their labels in braces,
+	// which are valid until it returns; nil for a page.
+	take func(name string, labels []byte, v float64)
 	// whole, labels and positions are buffers.
 	whole, labels []byte
 	positions     []int
@@ -50,7 +53,7 @@ func (p *page) release() {
 		size += cap(part)
 		p.parts[i] = part[:0]
 	}
-	p.brought = nil
+	p.brought, p.take = nil, nil
 	if size <= keptBytes {
 		p.pages.Put(p)
 	}
@@ -105,6 +108,10 @@ func (p *page) head(series int) string {
 // line appends a line to one of the series; labels are in their braces.
 func (p *page) line(series int, labels []byte, v float64) {
 	s := &p.series[series]
+	if p.take != nil {
+		p.take(s.Name, labels, v/s.Divisor)
+		return
+	}
 	line := p.parts[series]
 	line = append(line, s.Name...)
 	line = append(line, labels...)

@@ -110,8 +110,12 @@ func (r *reader) dropOld() {
 // fresh returns a recent reading that covers req, or nil.
 func (r *reader) fresh(req snapshot.Request) *snapshot.Snapshot {
 	r.dropOld()
+	oldest := r.now().Add(-r.maxAge)
+	if req.Fresh > 0 && req.Fresh < r.maxAge {
+		oldest = r.now().Add(-req.Fresh)
+	}
 	for _, x := range r.recent {
-		if covers(x.request, req) {
+		if x.at.After(oldest) && covers(x.request, req) {
 			return x.result
 		}
 	}

@@ -54,6 +54,25 @@ func TestReadingIsSharedForASecond(t *testing.T) {
 	})
 }
 
+func TestReadingThatMustBeFresher(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, f *fleet) {
+		f.discover(a)
+		s := f.live(a)[0]
+		read := func(fresh time.Duration) {
+			_, err := f.Snapshot(t.Context(), a, snapshot.Request{Fresh: fresh})
+			require.NoError(t, err)
+		}
+		read(0)
+		f.after(600 * time.Millisecond)
+		read(0)
+		read(time.Minute)
+		require.Equal(t, 1, s.questions())
+		read(500 * time.Millisecond)
+		require.Equal(t, 2, s.questions())
+	})
+}
+
 func TestReadingOnItsWayIsShared(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, f *fleet) {

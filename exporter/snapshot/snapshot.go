@@ -72,6 +72,8 @@ type Request struct {
 	// Stale allows the last reading instead, up to this age, when the node does
 	// not answer in time; zero does not.
 	Stale time.Duration
+	// Fresh is how old a shared reading may be; zero leaves it to who shares.
+	Fresh time.Duration
 }
 
 // Snapshot is one reading of one node. It is immutable once handed out and may
