@@ -14,6 +14,7 @@ func exporter() *board {
 			{id: 101, title: "Attaching and discovery", panels: exporterAttaching()},
 			{id: 102, title: "What it costs the nodes", panels: exporterAgents()},
 			{id: 103, title: "The program", panels: exporterProgram()},
+			{id: 104, title: "Graphite", panels: exporterGraphite()},
 		},
 	}
 }
@@ -261,6 +262,39 @@ func exporterProgram() []panel {
 				{expr: "sum(" + exporters.rate("erlang_exporter_http_authentication_failures_total") + ")", legend: "wrong credentials a second"},
 				{expr: "sum(" + exporters.rate("erlang_exporter_events_dropped_total") + ")", legend: "events dropped a second"},
 				{expr: "sum(" + exporters.of("erlang_exporter_api_event_streams") + ")", legend: "event streams"},
+			},
+		},
+	}
+}
+
+func exporterGraphite() []panel {
+	const none = "Nothing is pushed to Graphite."
+	return []panel{
+		{
+			id: 60, kind: lines, title: "Points to Graphite", w: 8, h: 8, unit: "ops", least: zero, none: none,
+			normal: "a level line of points sent.", ill: "dropped: the buffer was full for too long, or names are too long. sent once more: Graphite was restarted.", todo: "raise graphite.buffer, or see why Graphite is away.",
+			queries: []query{
+				{expr: "sum(" + exporters.rate("erlang_exporter_graphite_points_sent_total") + ")", legend: "sent"},
+				{expr: "sum(" + exporters.rate("erlang_exporter_graphite_points_resent_total") + ")", legend: "sent once more"},
+				{expr: sumBy("reason", exporters.rate("erlang_exporter_graphite_points_dropped_total")), legend: "dropped {{reason}}"},
+			},
+		},
+		{
+			id: 61, kind: lines, title: "Points that wait for Graphite", w: 8, h: 8, unit: "short", least: zero, none: none,
+			normal: "0 but for moments.", ill: "grows: Graphite is away or too slow.", todo: "see the failures beside, and the log.",
+			queries: []query{
+				{expr: "sum(" + exporters.of("erlang_exporter_graphite_buffer_points") + ")", legend: "points"},
+				{expr: "max(" + exporters.of("erlang_exporter_graphite_lag_seconds") + ")", legend: "seconds that the oldest waits"},
+			},
+		},
+		{
+			id: 62, kind: lines, title: "Failures to deliver, time until Graphite has read", w: 8, h: 8, unit: "short", least: zero, none: none,
+			normal: "no failures; far below a second.", ill: "connect: Graphite is away. write, confirm: it does not read, or has gone before it had read all.", todo: "see Graphite's log and its disks.",
+			queries: []query{
+				{expr: sumBy("stage", exporters.over("increase", "$__rate_interval", "erlang_exporter_graphite_failures_total")), legend: "failed {{stage}}"},
+				{expr: "histogram_quantile(0.9, " + sumBy("le", exporters.rate("erlang_exporter_graphite_send_duration_seconds_bucket")) + ")", legend: "seconds, 90 %"},
+				{expr: "1 - min(" + exporters.of("erlang_exporter_graphite_up") + ")", legend: "away"},
+				{expr: "sum(" + exporters.over("increase", "$__rate_interval", "erlang_exporter_graphite_intervals_skipped_total") + ")", legend: "intervals skipped"},
 			},
 		},
 	}

@@ -259,5 +259,9 @@ var rare = map[string]bool{
 	"erlang_exporter_alertmanager_request_duration_seconds": true,
 	"erlang_exporter_log_lines_dropped_total":               true, "erlang_exporter_log_send_retries_total": true,
 	"erlang_exporter_attach_failures_total": true, "erlang_exporter_scrape_errors_total": true, "erlang_exporter_series_dropped_total": true,
-	"erlang_exporter_discovery_skipped_targets": true, "erlang_exporter_http_requests_total": true, "erlang_exporter_http_request_duration_seconds": true,
+	"erlang_exporter_graphite_up": true, "erlang_exporter_graphite_points_sent_total": true, "erlang_exporter_graphite_points_resent_total": true,
+	"erlang_exporter_graphite_points_dropped_total": true, "erlang_exporter_graphite_buffer_points": true, "erlang_exporter_graphite_lag_seconds": true,
+	"erlang_exporter_graphite_failures_total": true, "erlang_exporter_graphite_intervals_skipped_total": true,
+	"erlang_exporter_graphite_send_duration_seconds": true,
+	"erlang_exporter_discovery_skipped_targets":      true, "erlang_exporter_http_requests_total": true, "erlang_exporter_http_request_duration_seconds": true,
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/erlops/erlops/exporter/dist"
 	"github.com/erlops/erlops/exporter/metrics"
 	"github.com/erlops/erlops/exporter/node"
+	"github.com/erlops/erlops/exporter/sink/graphite"
 	"github.com/erlops/erlops/exporter/store"
 	"github.com/erlops/erlops/exporter/topology"
 	"github.com/erlops/erlops/exporter/web"
@@ -62,6 +63,7 @@ type Exporter struct {
 	logging   *logging
 	discovery *discovery.Manager
 	pages     *metrics.Handler
+	graphite  *graphite.Pusher // nil without one
 	api       *api.Server
 	web       *web.Server
 	health    *health
@@ -170,6 +172,9 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	if err != nil {
 		return err
 	}
+	if e.graphite, err = newGraphite(c, e.pages, e.logger, registry); err != nil {
+		return err
+	}
 	e.api, err = api.New(api.Options{
 		Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Topology: apiTopology{e.fleet, e.topology},
 		Notifications: e.logging,
@@ -227,6 +232,9 @@ func (e *Exporter) Run(ctx context.Context) error {
 	group.Go(func() error { return e.api.Run(groupCtx) })
 	group.Go(func() error { return e.web.Run(groupCtx) })
 	group.Go(func() error { return e.handOver(groupCtx) })
+	if e.graphite != nil {
+		group.Go(func() error { return e.graphite.Run(groupCtx) })
+	}
 	group.Go(func() error {
 		select {
 		case err := <-network:

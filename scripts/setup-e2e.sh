@@ -5,6 +5,7 @@
 #                            trixie's with RabbitMQ 4 and Elixir too
 #   servers                  a Debian folder (bookworm) with RabbitMQ, ejabberd and
 #                            Alertmanager 0.25
+#   graphite                 a Debian folder (bookworm) with Carbon and graphite-web
 #   prometheus               prometheus and promtool 3 from Debian's unstable
 #   alertmanager             Alertmanager and amtool, a current version, built
 #
@@ -128,17 +129,18 @@ make_one() {
     otp-27) folder otp-27 trixie "${otp_packages[@]}" rabbitmq-server elixir ;;
     otp-29) folder otp-29 sid "${otp_packages[@]}" ;;
     servers) folder servers bookworm "${otp_packages[@]}" rabbitmq-server ejabberd prometheus-alertmanager ;;
+    graphite) folder graphite bookworm graphite-carbon graphite-web python3-whisper ;;
     prometheus) prometheus ;;
     alertmanager) alertmanager ;;
-    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, prometheus or alertmanager" ;;
+    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus or alertmanager" ;;
   esac
 }
 
 if [ "${1:-}" = --clean ]; then
-  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,prometheus,alertmanager}
+  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,alertmanager}
   exit 0
 fi
-[ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 prometheus alertmanager
+[ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 graphite prometheus alertmanager
 
 mkdir -p "$cache"
 exec 9>"$cache/.lock"

@@ -45,6 +45,7 @@ type Config struct {
 	Alarms         Alarms            `yaml:"alarms"`
 	Alertmanager   Alertmanager      `yaml:"alertmanager"`
 	Logs           Logs              `yaml:"logs"`
+	Graphite       *Graphite         `yaml:"graphite,omitempty"`
 	Targets        []Target          `yaml:"targets,omitempty"`
 	// Collectors are the user's own.
 	Collectors []Collector `yaml:"collectors,omitempty"`

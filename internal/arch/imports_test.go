@@ -34,7 +34,8 @@ var rooms = map[string][]string{
 
 	"exporter": {
 		"exporter/agent", "exporter/alarm", "exporter/api", "exporter/appmetrics", "exporter/config", "exporter/discovery", "exporter/dist",
-		"exporter/logs", "exporter/metrics", "exporter/node", "exporter/sink", "exporter/sink/alertmanager", "exporter/snapshot",
+		"exporter/logs", "exporter/metrics", "exporter/node", "exporter/sink", "exporter/sink/alertmanager", "exporter/sink/graphite",
+		"exporter/snapshot",
 		"exporter/store", "exporter/topology", "exporter/web",
 	},
 	"exporter/alarm":      {"exporter/snapshot"},
@@ -43,8 +44,8 @@ var rooms = map[string][]string{
 	"exporter/api":        {"exporter/api/client"},
 	"exporter/api/client": {},
 	// config names the collectors that can be switched, and checks the rules of
-	// alarms.
-	"exporter/config":    {"exporter/alarm", "exporter/discovery", "exporter/snapshot"},
+	// alarms and the paths of Graphite.
+	"exporter/config":    {"exporter/alarm", "exporter/discovery", "exporter/sink/graphite", "exporter/snapshot"},
 	"exporter/discovery": {},
 	"exporter/dist":      {"exporter/etf"},
 	"exporter/etf":       {},
@@ -55,6 +56,7 @@ var rooms = map[string][]string{
 	// sink delivers the entries of logs.
 	"exporter/sink":              {"exporter/logs"},
 	"exporter/sink/alertmanager": {},
+	"exporter/sink/graphite":     {},
 	"exporter/snapshot":          {},
 	"exporter/store":             {},
 	// topology asks the nodes of the fleet through the sessions of their agents.
