@@ -35,7 +35,7 @@ func TestServers(t *testing.T) {
 			s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{MSAcc: agent.MSAccOn})
 			for _, c := range read(t, s).Collectors {
 				require.Empty(t, c.Err, c.Name)
-				require.Empty(t, c.Missing, c.Name)
+				requirePresent(t, c)
 			}
 			require.NotEmpty(t, table(t, read(t, s), "mnesia_table").Rows)
 			require.Condition(t, func() bool {

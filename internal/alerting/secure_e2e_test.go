@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,8 +60,8 @@ func TestSecureAlertmanager(t *testing.T) {
 	secure := strings.Replace(am.URL, "http://", "https://", 1)
 	stranger := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(stranger.Close)
-	var authorization string
-	bearer := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { authorization = r.Header.Get("Authorization") }))
+	var authorization atomic.Value
+	bearer := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { authorization.Store(r.Header.Get("Authorization")) }))
 	t.Cleanup(bearer.Close)
 
 	n := erltest.Start(t, erltest.Options{})
@@ -79,7 +80,7 @@ alertmanager:
 	require.Eventually(t, func() bool { return strings.Count(p.Log(), "alerts are not delivered") == 2 }, patience, 50*time.Millisecond, p.Log)
 	require.Contains(t, p.Log(), "certificate")
 	require.Contains(t, p.Log(), "connection refused")
-	require.Equal(t, "Bearer the-token", authorization)
+	require.Equal(t, "Bearer the-token", authorization.Load())
 	for _, secret := range []string{"the-password", "the-token"} {
 		require.NotContains(t, p.Log()+p.Get("/config").Body+p.Get("/metrics").Body, secret)
 	}

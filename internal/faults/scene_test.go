@@ -172,6 +172,21 @@ func (s *scene) watchAgent(since time.Time) <-chan time.Duration {
 	return gone
 }
 
+// scrapeUntilDown scrapes until a page says that the node does not answer, which
+// the first need not: it may share the reading of another from just before. Each
+// ends in time.
+func (s *scene) scrapeUntilDown() {
+	s.t.Helper()
+	for began := time.Now(); ; {
+		page := s.exporter.Probe(s.node.Name, scrapeTimeout)
+		require.Less(s.t, page.Took, scrapeTimeout)
+		if strings.Contains(page.Body, "\nerlang_up 0\n") {
+			return
+		}
+		require.Less(s.t, time.Since(began), 5*time.Second, "the node still answers")
+	}
+}
+
 // requireAgentGone gives what watchAgent has seen in words.
 func (s *scene) requireAgentGone(gone <-chan time.Duration) string {
 	s.t.Helper()

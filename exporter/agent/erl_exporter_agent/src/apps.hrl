@@ -231,7 +231,7 @@ family_type(_) -> untyped.
 
 help_text(Help) ->
     case label_text(Help) of
-        <<Cut:512/binary, _/binary>> -> valid_prefix(Cut, 512);
+        Text when byte_size(Text) > 512 -> valid_prefix(Text, 512);
         Text -> Text
     end.
 

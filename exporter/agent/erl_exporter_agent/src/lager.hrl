@@ -109,15 +109,37 @@ lager_terminate(_) ->
     end.
 
 %% Lager has made text of reports already.
-text_kind(lager, <<"CRASH REPORT ", _/binary>>, _, S) -> counted(crash, S);
-text_kind(lager, <<"Supervisor ", Rest/binary>>, _, S) -> counted(lager_supervisor(Rest), S);
-text_kind(lager, <<"gen_", _/binary>> = Text, Kind, S) ->
-    case binary:match(Text, <<" terminated with reason">>) of
-        nomatch -> Kind;
-        _ -> counted(terminated, S)
+%% Binaries are not matched against a prefix with a rest that nobody reads: what
+%% OTP 25 makes of that, OTP 29 does not load.
+text_kind(lager, Text, Kind, S) ->
+    case lager_report(Text) of
+        none -> Kind;
+        Report -> counted(Report, S)
     end;
-text_kind(lager, <<"Error in process ", _/binary>>, _, S) -> counted(process_error, S);
 text_kind(_, _, Kind, _) -> Kind.
+
+lager_report(Text) ->
+    case [Report || {Prefix, Report} <- lager_reports(), begins(Text, Prefix)] of
+        [supervisor | _] -> lager_supervisor(binary:part(Text, 11, byte_size(Text) - 11));
+        [terminated | _] ->
+            case binary:match(Text, <<" terminated with reason">>) of
+                nomatch -> none;
+                _ -> terminated
+            end;
+        [Report | _] -> Report;
+        [] -> none
+    end.
+
+lager_reports() ->
+    [
+        {<<"CRASH REPORT ">>, crash},
+        {<<"Supervisor ">>, supervisor},
+        {<<"gen_">>, terminated},
+        {<<"Error in process ">>, process_error}
+    ].
+
+begins(Text, Prefix) ->
+    binary:longest_common_prefix([Text, Prefix]) =:= byte_size(Prefix).
 
 counted(Kind, #{counters := Counters}) ->
     count_report(Kind, Counters),
