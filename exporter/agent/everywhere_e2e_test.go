@@ -113,7 +113,8 @@ func TestReleasedEverywhere(t *testing.T) {
 		t.Run("OTP "+release, func(t *testing.T) {
 			t.Parallel()
 			n := startReleased(t, erltest.Options{OTP: release})
-			n.Eval(t, "ok = application:start(erl_exporter_agent)")
+			// Kernel's module trace is loaded when it is first called, and stays.
+			n.Eval(t, "ok = application:start(erl_exporter_agent), code:ensure_loaded(trace), ok")
 			remember(t, n)
 			s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{Injection: agent.InjectionNever})
 			require.Equal(t, agent.AgentReleased, s.Info().Agent)
