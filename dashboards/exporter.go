@@ -262,6 +262,11 @@ func exporterProgram() []panel {
 				{expr: "sum(" + exporters.rate("erlang_exporter_http_authentication_failures_total") + ")", legend: "wrong credentials a second"},
 				{expr: "sum(" + exporters.rate("erlang_exporter_events_dropped_total") + ")", legend: "events dropped a second"},
 				{expr: "sum(" + exporters.of("erlang_exporter_api_event_streams") + ")", legend: "event streams"},
+				{expr: "sum(" + exporters.of("erlang_exporter_live_watchers") + ")", legend: "live watchers"},
+				{expr: "sum(" + exporters.of("erlang_exporter_live_nodes") + ")", legend: "nodes watched live"},
+				{expr: "sum(" + exporters.rate("erlang_exporter_live_readings_total") + ")", legend: "live readings a second"},
+				{expr: "sum(" + exporters.rate("erlang_exporter_live_events_skipped_total") + ")", legend: "live readings skipped a second"},
+				{expr: "sum(" + exporters.rate("erlang_exporter_live_watchers_refused_total") + ")", legend: "live watchers refused a second"},
 			},
 		},
 	}

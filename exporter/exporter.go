@@ -175,10 +175,14 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	if e.graphite, err = newGraphite(c, e.pages, e.logger, registry); err != nil {
 		return err
 	}
+	watched, err := newLive(e.pages, e.logger, registry)
+	if err != nil {
+		return err
+	}
 	e.api, err = api.New(api.Options{
 		Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Topology: apiTopology{e.fleet, e.topology},
-		Notifications: e.logging,
-		Logger:        e.logger, Registerer: registry,
+		Notifications: e.logging, Live: liveBackend{watched},
+		Logger: e.logger, Registerer: registry,
 	})
 	if err != nil {
 		return err

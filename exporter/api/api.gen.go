@@ -204,6 +204,30 @@ func (e LinkStatus) Valid() bool {
 	}
 }
 
+// Defines values for LiveEventType.
+const (
+	LiveEventTypeEnd     LiveEventType = "end"
+	LiveEventTypeReading LiveEventType = "reading"
+	LiveEventTypeSkipped LiveEventType = "skipped"
+	LiveEventTypeState   LiveEventType = "state"
+)
+
+// Valid indicates whether the value is a known member of the LiveEventType enum.
+func (e LiveEventType) Valid() bool {
+	switch e {
+	case LiveEventTypeEnd:
+		return true
+	case LiveEventTypeReading:
+		return true
+	case LiveEventTypeSkipped:
+		return true
+	case LiveEventTypeState:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LogLevel.
 const (
 	LogLevelAlert     LogLevel = "alert"
@@ -969,6 +993,49 @@ type LinkTraffic struct {
 	State string `json:"state,omitempty,omitzero"`
 }
 
+// LiveEvent defines model for LiveEvent.
+type LiveEvent struct {
+	// Error Why the node cannot be read, or did not answer.
+	Error string `json:"error,omitempty,omitzero"`
+
+	// Failed Collectors of what is missing that failed, and why.
+	Failed  map[string]string `json:"failed,omitempty,omitzero"`
+	Metrics []LiveMetric      `json:"metrics,omitempty,omitzero"`
+
+	// Missing Those that were asked for and that the node does not have now.
+	Missing []string `json:"missing,omitempty,omitzero"`
+	Node    string   `json:"node"`
+
+	// Skipped How many readings the client did not take in time.
+	Skipped int32 `json:"skipped,omitempty,omitzero"`
+
+	// State - `pending`: known, not yet dialled
+	// - `connecting`: being dialled
+	// - `up`: attached
+	// - `down`: cannot be reached; tried again for ever
+	// - `refused`: reached, and it refuses to be attached (wrong cookie, too old, owned by another exporter)
+	// - `suspended`: left alone until resumed
+	State State `json:"state,omitempty,omitzero"`
+
+	// Time When the node answered, or when its state was seen.
+	Time time.Time `json:"time"`
+
+	// Type The name of the event.
+	Type LiveEventType `json:"type"`
+}
+
+// LiveEventType The name of the event.
+type LiveEventType string
+
+// LiveMetric defines model for LiveMetric.
+type LiveMetric struct {
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+	Name   string            `json:"name"`
+
+	// Value Null when it is no number, or infinite.
+	Value *float64 `json:"value"`
+}
+
 // LogLevel A severity, as OTP's logger names them.
 type LogLevel string
 
@@ -1438,6 +1505,17 @@ type ListNodesParams struct {
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
 
+// StreamMetricsParams defines parameters for StreamMetrics.
+type StreamMetricsParams struct {
+	// Metrics Names of metrics as on the node's page, each with all its series, or
+	// as a library has them: `folsom:requests`, `exometer:[web,hits]`.
+	// Separated by commas, and repeated.
+	Metrics []string `form:"metrics" json:"metrics"`
+
+	// Interval Time between two readings, from 1s to 1m.
+	Interval *string `form:"interval,omitempty" json:"interval,omitempty"`
+}
+
 // ListNotificationsParams defines parameters for ListNotifications.
 type ListNotificationsParams struct {
 	// Node Only of nodes whose whole name matches this pattern, in which `*` stands
@@ -1632,6 +1710,9 @@ type ServerInterface interface {
 	// GetNode Show a node
 	// (GET /nodes/{name})
 	GetNode(w http.ResponseWriter, r *http.Request, name NodeName)
+	// StreamMetrics Watch metrics of a node
+	// (GET /nodes/{name}/live)
+	StreamMetrics(w http.ResponseWriter, r *http.Request, name NodeName, params StreamMetricsParams)
 	// GetLogLevel Show the log levels of a node
 	// (GET /nodes/{name}/loglevel)
 	GetLogLevel(w http.ResponseWriter, r *http.Request, name NodeName)
@@ -2703,6 +2784,61 @@ func (siw *ServerInterfaceWrapper) GetNode(w http.ResponseWriter, r *http.Reques
 	handler.ServeHTTP(w, r)
 }
 
+// StreamMetrics operation middleware
+func (siw *ServerInterfaceWrapper) StreamMetrics(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name NodeName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamMetricsParams
+
+	// ------------- Required query parameter "metrics" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "metrics", r.URL.Query(), &params.Metrics, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "metrics"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "metrics", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "interval" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "interval", r.URL.Query(), &params.Interval, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "interval"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "interval", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StreamMetrics(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetLogLevel operation middleware
 func (siw *ServerInterfaceWrapper) GetLogLevel(w http.ResponseWriter, r *http.Request) {
 
@@ -3337,6 +3473,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/graph.dot", wrapper.GetGraphDOT)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/findings", wrapper.ListFindings)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events", wrapper.StreamEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/live", wrapper.StreamMetrics)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/loglevel", wrapper.GetLogLevel)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/nodes/{name}/loglevel", wrapper.SetLogLevel)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/notifications", wrapper.ListNotifications)
@@ -4428,6 +4565,75 @@ func (response GetNodedefaultApplicationProblemPlusJSONResponse) VisitGetNodeRes
 	return err
 }
 
+type StreamMetricsRequestObject struct {
+	Name   NodeName `json:"name"`
+	Params StreamMetricsParams
+}
+
+type StreamMetricsResponseObject interface {
+	VisitStreamMetricsResponse(w http.ResponseWriter) error
+}
+
+type StreamMetrics200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response StreamMetrics200TextEventStreamResponse) VisitStreamMetricsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type StreamMetricsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StreamMetricsdefaultApplicationProblemPlusJSONResponse) VisitStreamMetricsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetLogLevelRequestObject struct {
 	Name NodeName `json:"name"`
 }
@@ -4893,6 +5099,9 @@ type StrictServerInterface interface {
 	// GetNode Show a node
 	// (GET /nodes/{name})
 	GetNode(ctx context.Context, request GetNodeRequestObject) (GetNodeResponseObject, error)
+	// StreamMetrics Watch metrics of a node
+	// (GET /nodes/{name}/live)
+	StreamMetrics(ctx context.Context, request StreamMetricsRequestObject) (StreamMetricsResponseObject, error)
 	// GetLogLevel Show the log levels of a node
 	// (GET /nodes/{name}/loglevel)
 	GetLogLevel(ctx context.Context, request GetLogLevelRequestObject) (GetLogLevelResponseObject, error)
@@ -5690,6 +5899,33 @@ func (sh *strictHandler) GetNode(w http.ResponseWriter, r *http.Request, name No
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetNodeResponseObject); ok {
 		if err := validResponse.VisitGetNodeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StreamMetrics operation middleware
+func (sh *strictHandler) StreamMetrics(w http.ResponseWriter, r *http.Request, name NodeName, params StreamMetricsParams) {
+	var request StreamMetricsRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StreamMetrics(ctx, request.(StreamMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StreamMetrics")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StreamMetricsResponseObject); ok {
+		if err := validResponse.VisitStreamMetricsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -38,6 +38,8 @@ type Options struct {
 	// Notifications answers what concerns them; without one, their operations
 	// are not there.
 	Notifications Notifications
+	// Live answers watchers of metrics; without it, that operation is not there.
+	Live Live
 	// Logger gets the errors that clients do not get to read.
 	Logger *slog.Logger
 	// Registerer gets the metrics of this package, if there is one.
@@ -68,6 +70,8 @@ type Server struct {
 	notifications Notifications
 	now           func() time.Time
 	topology      Topology
+	live          Live
+	stopped       chan struct{} // closed when Run ends
 	logger        *slog.Logger
 	document      *document
 	hub           *hub
@@ -100,7 +104,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	s := &Server{
-		backend: o.Backend, topology: o.Topology, notifications: o.Notifications, now: o.Now, logger: o.Logger, document: doc,
+		backend: o.Backend, topology: o.Topology, notifications: o.Notifications, live: o.Live, stopped: make(chan struct{}), now: o.Now, logger: o.Logger, document: doc,
 		hub: newHub(o.Now, Event{Type: EventTypeReset}), heartbeat: o.Heartbeat,
 	}
 	if o.Registerer != nil {
@@ -125,6 +129,7 @@ func (s *Server) Routes() []Route { return slices.Clone(s.routes) }
 // all streams. It returns nil.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.hub.close()
+	defer close(s.stopped)
 	if s.alarms != nil {
 		var followed sync.WaitGroup
 		defer followed.Wait()
@@ -169,6 +174,12 @@ func (c collector) HandleFunc(pattern string, handler func(http.ResponseWriter, 
 	c.register(pattern, handler)
 }
 
+// answers tells whether there is who answers operations with these tags.
+func (s *Server) answers(tags []string) bool {
+	return (s.notifications != nil || !slices.Contains(tags, tagNotifications)) &&
+		(s.live != nil || !slices.Contains(tags, tagMetrics))
+}
+
 func (s *Server) collectRoutes() []Route {
 	var routes []Route
 	strict := NewStrictHandlerWithOptions(s, nil, StrictHTTPServerOptions{
@@ -180,7 +191,7 @@ func (s *Server) collectRoutes() []Route {
 		ErrorHandlerFunc: s.writeError,
 		BaseRouter: collector{register: func(pattern string, handler http.HandlerFunc) {
 			op := s.document.operations[pattern]
-			if s.notifications == nil && slices.Contains(op.route.Operation.Tags, tagNotifications) {
+			if !s.answers(op.route.Operation.Tags) {
 				return
 			}
 			method, path, _ := strings.Cut(pattern, " ")
@@ -207,7 +218,7 @@ func (s *Server) prepare(op *operation, next http.HandlerFunc) http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		if op.id == "streamEvents" || op.id == "streamAlarmEvents" || op.id == "streamNotifications" {
+		if op.id == "streamEvents" || op.id == "streamAlarmEvents" || op.id == "streamNotifications" || op.id == "streamMetrics" {
 			if r.Method == http.MethodHead { // must not stay open
 				w.Header().Set("Content-Type", "text/event-stream")
 				return

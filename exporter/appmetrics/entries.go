@@ -205,7 +205,7 @@ func (s *subject) put(suffix, kind string, v float64, labels ...snapshot.Label) 
 	}
 	f, ok := s.byName[name]
 	if !ok {
-		f = &snapshot.Family{Name: name, Type: kind, Help: helpOf(s.library, s.entry, len(s.labels) > 0)}
+		f = &snapshot.Family{Name: name, Type: kind, Help: helpOf(s.library, s.entry, len(s.labels) > 0), Entry: s.entry}
 		s.byName[name], s.owners[name] = f, s.entry
 	}
 	if f.Type != kind {

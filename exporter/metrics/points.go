@@ -35,10 +35,19 @@ type Points struct {
 	// Reason says as a label value why there is no reading, or only an old one.
 	Reason string
 	Points []Point
+	// Brought says of metrics that are in no catalogue where they come from.
+	Brought map[string]Origin
 	// Failed are the collectors that failed, and why.
 	Failed map[string]string
 	// Dropped is how many series a limit left out.
 	Dropped int
+}
+
+// Origin is where a metric comes from that a node brought along.
+type Origin struct {
+	Collector string
+	// Entry is the printed name that its library has for it, if it has one.
+	Entry string
 }
 
 // Points reads a node as a probe does and gives the series one by one; false
@@ -55,13 +64,19 @@ func (h *Handler) Points(ctx context.Context, name string, r PointsRequest) (Poi
 		names = NamesBoth
 	}
 	got := h.read(ctx, h.logger.With("node", name), node, snapshot.Request{Collectors: r.Collectors, Fresh: r.Fresh})
-	out := Points{Node: node, Reason: got.reason, Failed: map[string]string{}}
+	out := Points{Node: node, Reason: got.reason, Failed: map[string]string{}, Brought: map[string]Origin{}}
 	if got.snapshot != nil {
 		out.Taken = got.snapshot.Taken
 	}
 	for _, c := range got.collectors {
 		if c.Err != "" {
 			out.Failed[c.Name] = c.Err
+		}
+		for i := range c.Families {
+			f := &c.Families[i]
+			for _, s := range f.Samples {
+				out.Brought[f.Name+s.Suffix] = Origin{Collector: c.Name, Entry: f.Entry}
+			}
 		}
 	}
 	p := h.layouts[form{names, settings.RabbitMQIdentity}].page(settings.Limits, false)

@@ -125,6 +125,9 @@ type Family struct {
 	Type    string
 	Help    string
 	Samples []Sample
+	// Entry is the printed name of what a library knows it as, if it does. That of
+	// a sample with a label name is there.
+	Entry string
 }
 
 // Sample is one series of a Family, whose name has Suffix at its end.

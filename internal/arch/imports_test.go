@@ -34,7 +34,7 @@ var rooms = map[string][]string{
 
 	"exporter": {
 		"exporter/agent", "exporter/alarm", "exporter/api", "exporter/appmetrics", "exporter/config", "exporter/discovery", "exporter/dist",
-		"exporter/logs", "exporter/metrics", "exporter/node", "exporter/sink", "exporter/sink/alertmanager", "exporter/sink/graphite",
+		"exporter/live", "exporter/logs", "exporter/metrics", "exporter/node", "exporter/sink", "exporter/sink/alertmanager", "exporter/sink/graphite",
 		"exporter/snapshot",
 		"exporter/store", "exporter/topology", "exporter/web",
 	},
@@ -49,6 +49,7 @@ var rooms = map[string][]string{
 	"exporter/discovery": {},
 	"exporter/dist":      {"exporter/etf"},
 	"exporter/etf":       {},
+	"exporter/live":      {},
 	"exporter/logs":      {},
 	"exporter/metrics":   {"exporter/snapshot"},
 	// node names the reason why a node is not up, which dist's errors know.

@@ -203,6 +203,30 @@ func (e LinkStatus) Valid() bool {
 	}
 }
 
+// Defines values for LiveEventType.
+const (
+	LiveEventTypeEnd     LiveEventType = "end"
+	LiveEventTypeReading LiveEventType = "reading"
+	LiveEventTypeSkipped LiveEventType = "skipped"
+	LiveEventTypeState   LiveEventType = "state"
+)
+
+// Valid indicates whether the value is a known member of the LiveEventType enum.
+func (e LiveEventType) Valid() bool {
+	switch e {
+	case LiveEventTypeEnd:
+		return true
+	case LiveEventTypeReading:
+		return true
+	case LiveEventTypeSkipped:
+		return true
+	case LiveEventTypeState:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LogLevel.
 const (
 	LogLevelAlert     LogLevel = "alert"
@@ -968,6 +992,49 @@ type LinkTraffic struct {
 	State string `json:"state,omitempty,omitzero"`
 }
 
+// LiveEvent defines model for LiveEvent.
+type LiveEvent struct {
+	// Error Why the node cannot be read, or did not answer.
+	Error string `json:"error,omitempty,omitzero"`
+
+	// Failed Collectors of what is missing that failed, and why.
+	Failed  map[string]string `json:"failed,omitempty,omitzero"`
+	Metrics []LiveMetric      `json:"metrics,omitempty,omitzero"`
+
+	// Missing Those that were asked for and that the node does not have now.
+	Missing []string `json:"missing,omitempty,omitzero"`
+	Node    string   `json:"node"`
+
+	// Skipped How many readings the client did not take in time.
+	Skipped int32 `json:"skipped,omitempty,omitzero"`
+
+	// State - `pending`: known, not yet dialled
+	// - `connecting`: being dialled
+	// - `up`: attached
+	// - `down`: cannot be reached; tried again for ever
+	// - `refused`: reached, and it refuses to be attached (wrong cookie, too old, owned by another exporter)
+	// - `suspended`: left alone until resumed
+	State State `json:"state,omitempty,omitzero"`
+
+	// Time When the node answered, or when its state was seen.
+	Time time.Time `json:"time"`
+
+	// Type The name of the event.
+	Type LiveEventType `json:"type"`
+}
+
+// LiveEventType The name of the event.
+type LiveEventType string
+
+// LiveMetric defines model for LiveMetric.
+type LiveMetric struct {
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+	Name   string            `json:"name"`
+
+	// Value Null when it is no number, or infinite.
+	Value *float64 `json:"value"`
+}
+
 // LogLevel A severity, as OTP's logger names them.
 type LogLevel string
 
@@ -1436,6 +1503,17 @@ type ListNodesParams struct {
 
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
+
+// StreamMetricsParams defines parameters for StreamMetrics.
+type StreamMetricsParams struct {
+	// Metrics Names of metrics as on the node's page, each with all its series, or
+	// as a library has them: `folsom:requests`, `exometer:[web,hits]`.
+	// Separated by commas, and repeated.
+	Metrics []string `form:"metrics" json:"metrics"`
+
+	// Interval Time between two readings, from 1s to 1m.
+	Interval *string `form:"interval,omitempty" json:"interval,omitempty"`
+}
 
 // ListNotificationsParams defines parameters for ListNotifications.
 type ListNotificationsParams struct {
@@ -1963,6 +2041,21 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /nodes/{name} (the `GetNode` operationId).
 	GetNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StreamMetrics Watch metrics of a node
+	//
+	// Server-sent events (`text/event-stream`): `reading` at every interval,
+	// `state` when the node cannot be read and when it can again, `skipped`
+	// with the number of readings that this client did not take in time, and
+	// `end` when the node is known no longer, which is the last one. Their
+	// `data` is a `LiveEvent` as JSON. All who watch a node share one reading;
+	// when nobody watches it, it is not read.
+	//
+	// Metrics that come from a scan of all processes or all memory are refused
+	// with 400. 503 when too many watch.
+	//
+	// Corresponds with GET /nodes/{name}/live (the `StreamMetrics` operationId).
+	StreamMetrics(ctx context.Context, name NodeName, params *StreamMetricsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetLogLevel Show the log levels of a node
 	//
@@ -2730,6 +2823,31 @@ func (c *Client) RemoveNode(ctx context.Context, name NodeName, reqEditors ...Re
 // Corresponds with GET /nodes/{name} (the `GetNode` operationId).
 func (c *Client) GetNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetNodeRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamMetrics Watch metrics of a node
+//
+// Server-sent events (`text/event-stream`): `reading` at every interval,
+// `state` when the node cannot be read and when it can again, `skipped`
+// with the number of readings that this client did not take in time, and
+// `end` when the node is known no longer, which is the last one. Their
+// `data` is a `LiveEvent` as JSON. All who watch a node share one reading;
+// when nobody watches it, it is not read.
+//
+// Metrics that come from a scan of all processes or all memory are refused
+// with 400. 503 when too many watch.
+//
+// Corresponds with GET /nodes/{name}/live (the `StreamMetrics` operationId).
+func (c *Client) StreamMetrics(ctx context.Context, name NodeName, params *StreamMetricsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamMetricsRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4343,6 +4461,79 @@ func NewGetNodeRequest(server string, name NodeName) (*http.Request, error) {
 	return req, nil
 }
 
+// NewStreamMetricsRequest constructs an http.Request for the StreamMetrics method
+func NewStreamMetricsRequest(server string, name NodeName, params *StreamMetricsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/nodes/%s/live", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Metrics != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "metrics", params.Metrics, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Interval != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "interval", *params.Interval, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetLogLevelRequest constructs an http.Request for the GetLogLevel method
 func NewGetLogLevelRequest(server string, name NodeName) (*http.Request, error) {
 	var err error
@@ -5299,6 +5490,23 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /nodes/{name} (the `GetNode` operationId).
 	GetNodeWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*GetNodeResponse, error)
+
+	// StreamMetricsWithResponse Watch metrics of a node
+	//
+	// Server-sent events (`text/event-stream`): `reading` at every interval,
+	// `state` when the node cannot be read and when it can again, `skipped`
+	// with the number of readings that this client did not take in time, and
+	// `end` when the node is known no longer, which is the last one. Their
+	// `data` is a `LiveEvent` as JSON. All who watch a node share one reading;
+	// when nobody watches it, it is not read.
+	//
+	// Metrics that come from a scan of all processes or all memory are refused
+	// with 400. 503 when too many watch.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /nodes/{name}/live (the `StreamMetrics` operationId).
+	StreamMetricsWithResponse(ctx context.Context, name NodeName, params *StreamMetricsParams, reqEditors ...RequestEditorFn) (*StreamMetricsResponse, error)
 
 	// GetLogLevelWithResponse Show the log levels of a node
 	//
@@ -6616,6 +6824,47 @@ func (r GetNodeResponse) ContentType() string {
 	return ""
 }
 
+type StreamMetricsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StreamMetricsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StreamMetricsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamMetricsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamMetricsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamMetricsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetLogLevelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7530,6 +7779,29 @@ func (c *ClientWithResponses) GetNodeWithResponse(ctx context.Context, name Node
 		return nil, err
 	}
 	return ParseGetNodeResponse(rsp)
+}
+
+// StreamMetricsWithResponse Watch metrics of a node
+//
+// Server-sent events (`text/event-stream`): `reading` at every interval,
+// `state` when the node cannot be read and when it can again, `skipped`
+// with the number of readings that this client did not take in time, and
+// `end` when the node is known no longer, which is the last one. Their
+// `data` is a `LiveEvent` as JSON. All who watch a node share one reading;
+// when nobody watches it, it is not read.
+//
+// Metrics that come from a scan of all processes or all memory are refused
+// with 400. 503 when too many watch.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /nodes/{name}/live (the `StreamMetrics` operationId).
+func (c *ClientWithResponses) StreamMetricsWithResponse(ctx context.Context, name NodeName, params *StreamMetricsParams, reqEditors ...RequestEditorFn) (*StreamMetricsResponse, error) {
+	rsp, err := c.StreamMetrics(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamMetricsResponse(rsp)
 }
 
 // GetLogLevelWithResponse Show the log levels of a node
@@ -8511,6 +8783,32 @@ func ParseGetNodeResponse(rsp *http.Response) (*GetNodeResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStreamMetricsResponse parses an HTTP response from a StreamMetricsWithResponse call
+func ParseStreamMetricsResponse(rsp *http.Response) (*StreamMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamMetricsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

@@ -96,6 +96,33 @@ func (w *NotificationWatch) take(data []byte) (id string, err error) {
 	return "", nil
 }
 
+// WatchMetrics follows metrics of a node and calls f with each event, one after
+// the other. It blocks until ctx is done or f returns an error, and returns that;
+// it ends otherwise as [Watch] does, with 404 when the node is known no longer.
+// lost may be nil; it is called with the reason when the stream has ended, and
+// each time that it cannot be taken up again.
+func WatchMetrics(
+	ctx context.Context, c ClientInterface, node string, params StreamMetricsParams, f func(LiveEvent) error, lost func(error),
+) error {
+	return stream{
+		open: func(ctx context.Context, _ *string) (*http.Response, error) {
+			return c.StreamMetrics(ctx, node, &params)
+		},
+		refused: func(r *http.Response) error {
+			parsed, err := ParseStreamMetricsResponse(r)
+			return Check(parsed, err)
+		},
+		take: func(data []byte) (string, error) {
+			var e LiveEvent
+			if err := json.Unmarshal(data, &e); err != nil {
+				return "", fmt.Errorf("event is not JSON: %w", err)
+			}
+			return "", stop(f(e))
+		},
+		lost: lost,
+	}.watch(ctx, "")
+}
+
 // stream is a stream of server-sent events that is taken up again.
 type stream struct {
 	// open asks for what comes after lastID, or for what comes next.
