@@ -51,8 +51,12 @@ func clientFlags(formats ...string) []cli.Flag {
 		&cli.PathFlag{Name: "key-file", EnvVars: []string{"ERL_EXPORTER_KEY_FILE"}, Usage: "`FILE` with the key of --cert-file (PEM)"},
 		&cli.StringFlag{Name: "server-name", EnvVars: []string{"ERL_EXPORTER_SERVER_NAME"}, Usage: "`NAME` that the exporter's certificate must have (default: the host of --url)"},
 		clikit.OutputFlag(formats...),
-		&cli.StringFlag{Name: "color", Value: colourAuto, Usage: "`WHEN` to use colours: auto (on a terminal, unless NO_COLOR is set), always, never"},
+		colourFlag(),
 	}
+}
+
+func colourFlag() cli.Flag {
+	return &cli.StringFlag{Name: "color", Value: colourAuto, Usage: "`WHEN` to use colours: auto (on a terminal, unless NO_COLOR is set), always, never"}
 }
 
 // with runs a command on the exporter that the options name. The formats are

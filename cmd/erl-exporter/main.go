@@ -56,7 +56,10 @@ func exitCode(err error) int {
 }
 
 // The groups of commands in the help.
-const clientCategory = "Talk to a running exporter"
+const (
+	clientCategory = "Talk to a running exporter"
+	nodeCategory   = "Look at a node without an exporter"
+)
 
 func (p *program) app() *cli.App {
 	app := &cli.App{
@@ -97,6 +100,8 @@ func (p *program) commands() []*cli.Command {
 		p.alarmsCommand(),
 		p.logsCommand(),
 		p.logLevelCommand(),
+		p.probeCommand(),
+		p.doctorCommand(),
 		clikit.CompletionCommand("erl-exporter", p.stdout),
 	}
 }

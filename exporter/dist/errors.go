@@ -97,13 +97,20 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	k := kinds[e.Kind]
-	text := fmt.Sprintf("dist: %s %q: %v", e.Op, e.Node, k.sentinel)
+	return fmt.Sprintf("dist: %s %q: %s; %s", e.Op, e.Node, e.Problem(), e.Advice())
+}
+
+// Problem says what is wrong, without what was tried and what to do.
+func (e *Error) Problem() string {
+	text := kinds[e.Kind].sentinel.Error()
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
-	return text + "; " + k.advice
+	return text
 }
+
+// Advice says what to do.
+func (e *Error) Advice() string { return kinds[e.Kind].advice }
 
 // Unwrap gives the details.
 func (e *Error) Unwrap() error { return e.Err }

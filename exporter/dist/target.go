@@ -42,6 +42,13 @@ func (t Target) GoString() string { return "dist.Target" + t.String() }
 // LogValue leaves the cookie out.
 func (t Target) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
+// EPMDAddress gives host:port of the epmd that is asked for a node; epmd is
+// Target.EPMD.
+func EPMDAddress(node, epmd string) (string, error) {
+	address, err := Target{Node: node, EPMD: epmd}.epmdAddress()
+	return address, asError(node, "check", err)
+}
+
 // epmdAddress is where to ask for the node.
 func (t Target) epmdAddress() (string, error) {
 	_, host, _ := strings.Cut(t.Node, "@")

@@ -34,6 +34,7 @@ var rooms = map[string][]string{
 
 	"exporter": {
 		"exporter/agent", "exporter/alarm", "exporter/api", "exporter/appmetrics", "exporter/config", "exporter/discovery", "exporter/dist",
+		"exporter/command", "exporter/doctor",
 		"exporter/live", "exporter/logs", "exporter/metrics", "exporter/node", "exporter/sink", "exporter/sink/alertmanager", "exporter/sink/graphite",
 		"exporter/snapshot",
 		"exporter/store", "exporter/topology", "exporter/web",
@@ -49,9 +50,11 @@ var rooms = map[string][]string{
 	"exporter/discovery": {},
 	"exporter/dist":      {"exporter/etf"},
 	"exporter/etf":       {},
-	"exporter/live":      {},
-	"exporter/logs":      {},
-	"exporter/metrics":   {"exporter/snapshot"},
+	// doctor goes the way of an attachment step by step.
+	"exporter/doctor":  {"exporter/agent", "exporter/dist"},
+	"exporter/live":    {},
+	"exporter/logs":    {},
+	"exporter/metrics": {"exporter/snapshot"},
 	// node names the reason why a node is not up, which dist's errors know.
 	"exporter/node": {"exporter/agent", "exporter/discovery", "exporter/dist", "exporter/snapshot", "exporter/store"},
 	// sink delivers the entries of logs.
