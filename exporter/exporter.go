@@ -179,9 +179,13 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	if err != nil {
 		return err
 	}
+	past, err := newPast(c)
+	if err != nil {
+		return err
+	}
 	e.api, err = api.New(api.Options{
 		Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Topology: apiTopology{e.fleet, e.topology},
-		Notifications: e.logging, Live: liveBackend{watched},
+		Notifications: e.logging, Live: liveBackend{watched}, Past: past,
 		Logger: e.logger, Registerer: registry,
 	})
 	if err != nil {

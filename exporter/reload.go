@@ -76,6 +76,7 @@ func sameProcess(old, c *config.Config) error {
 		{"secrets", old.Secrets.Identity != c.Secrets.Identity},
 		{"timeouts", restartTimeouts(old) != restartTimeouts(c)},
 		{"logs", !sameSinks(old.Logs, c.Logs)},
+		{"prometheus", !reflect.DeepEqual(old.Prometheus, c.Prometheus)},
 		{"graphite", !reflect.DeepEqual(old.Graphite, c.Graphite)},
 		{"limits", old.Limits.Frame != c.Limits.Frame || old.Limits.Mailbox != c.Limits.Mailbox},
 	} {

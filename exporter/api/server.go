@@ -40,6 +40,8 @@ type Options struct {
 	Notifications Notifications
 	// Live answers watchers of metrics; without it, that operation is not there.
 	Live Live
+	// Past answers what was before; without it, its operation is not there.
+	Past Past
 	// Logger gets the errors that clients do not get to read.
 	Logger *slog.Logger
 	// Registerer gets the metrics of this package, if there is one.
@@ -71,6 +73,7 @@ type Server struct {
 	now           func() time.Time
 	topology      Topology
 	live          Live
+	past          Past
 	stopped       chan struct{} // closed when Run ends
 	logger        *slog.Logger
 	document      *document
@@ -104,7 +107,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	s := &Server{
-		backend: o.Backend, topology: o.Topology, notifications: o.Notifications, live: o.Live, stopped: make(chan struct{}), now: o.Now, logger: o.Logger, document: doc,
+		backend: o.Backend, topology: o.Topology, notifications: o.Notifications, live: o.Live, past: o.Past, stopped: make(chan struct{}), now: o.Now, logger: o.Logger, document: doc,
 		hub: newHub(o.Now, Event{Type: EventTypeReset}), heartbeat: o.Heartbeat,
 	}
 	if o.Registerer != nil {
@@ -177,7 +180,8 @@ func (c collector) HandleFunc(pattern string, handler func(http.ResponseWriter, 
 // answers tells whether there is who answers operations with these tags.
 func (s *Server) answers(tags []string) bool {
 	return (s.notifications != nil || !slices.Contains(tags, tagNotifications)) &&
-		(s.live != nil || !slices.Contains(tags, tagMetrics))
+		(s.live != nil || !slices.Contains(tags, tagMetrics)) &&
+		(s.past != nil || !slices.Contains(tags, tagHistory))
 }
 
 func (s *Server) collectRoutes() []Route {

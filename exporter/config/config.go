@@ -46,6 +46,7 @@ type Config struct {
 	Alertmanager   Alertmanager      `yaml:"alertmanager"`
 	Logs           Logs              `yaml:"logs"`
 	Graphite       *Graphite         `yaml:"graphite,omitempty"`
+	Prometheus     *Prometheus       `yaml:"prometheus,omitempty"`
 	Targets        []Target          `yaml:"targets,omitempty"`
 	// Collectors are the user's own.
 	Collectors []Collector `yaml:"collectors,omitempty"`

@@ -226,18 +226,7 @@ func (v *validator) logLevels(path string, levels map[string]LogLevel) {
 
 func (v *validator) loki(l *LogLoki) {
 	const path = "logs.loki"
-	u, err := url.Parse(l.URL)
-	switch {
-	case l.URL == "":
-		v.missing(path, []string{"url"}, "url must be configured, such as http://loki:3100")
-	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		v.add(path+".url", "must be of the form http://host:port")
-	case u.User != nil || u.RawQuery != "":
-		// The text is not repeated, for there may be a password in it.
-		v.add(path+".url", "must have no user, password or query; use basic_auth or authorization")
-	default:
-		l.Server = u
-	}
+	l.Server = v.serverURL(path, l.URL, "http://loki:3100")
 	if strings.ContainsFunc(l.TenantID, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		v.add(path+".tenant_id", "%q must be printable ASCII without spaces", l.TenantID)
 	}
@@ -256,12 +245,7 @@ func (v *validator) loki(l *LogLoki) {
 			v.add(strictyaml.Join(path, key), "must be more than 0 and at most %v", maxWait)
 		}
 	}
-	l.HTTPClient.SetDirectory(v.dir)
-	if err := l.HTTPClient.Validate(); err != nil {
-		v.add(path, "%v", err)
-	} else if _, err := config.NewClientFromConfig(l.HTTPClient, "loki"); err != nil {
-		v.add(path, "%v", err)
-	}
+	v.httpClient(path, &l.HTTPClient)
 }
 
 func (v *validator) syslog(s *LogSyslog) {

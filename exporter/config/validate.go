@@ -86,6 +86,7 @@ func (v *validator) check(c *Config) {
 	v.auth(&c.Auth)
 	v.logs(c)
 	v.graphite(c)
+	v.prometheus(c.Prometheus)
 	if c.Storage.IsZero() && c.Auth.operates() && !v.doc.BadBelow("storage") {
 		v.add("storage", "must be configured, for auth lets somebody add and suspend nodes, which must survive a restart: set storage.path")
 	}

@@ -1467,6 +1467,35 @@ type GetGraphDOTParams struct {
 	Family FamilyFilter `form:"family,omitempty" json:"family,omitempty,omitzero"`
 }
 
+// QueryMetricsParams defines parameters for QueryMetrics.
+type QueryMetricsParams struct {
+	// Query PromQL; the name of a metric is enough.
+	Query string `form:"query" json:"query"`
+
+	// Node Only series of this node. Repeat it for several.
+	Node []string `form:"node,omitempty" json:"node,omitempty,omitzero"`
+
+	// Family Only series of nodes of this family. Repeat it for several.
+	Family []string `form:"family,omitempty" json:"family,omitempty,omitzero"`
+
+	// Start RFC 3339, or seconds since 1970; an hour ago when it is left out.
+	Start *string `form:"start,omitempty" json:"start,omitempty"`
+
+	// End Likewise; now when it is left out.
+	End *string `form:"end,omitempty" json:"end,omitempty"`
+
+	// Step A duration as in Prometheus, or seconds; when it is left out, about 250 steps of 15 s or more.
+	Step *string `form:"step,omitempty" json:"step,omitempty"`
+}
+
+// QueryMetrics200JSONResponseBody defines parameters for QueryMetrics.
+type QueryMetrics200JSONResponseBody struct {
+	// Data As in the HTTP API of Prometheus, `resultType` matrix.
+	Data                 map[string]interface{} `json:"data"`
+	Status               string                 `json:"status"`
+	AdditionalProperties map[string]interface{} `json:"-"`
+}
+
 // ListNodesParams defines parameters for ListNodes.
 type ListNodesParams struct {
 	// Family Only nodes of this family. Repeat it for several.
@@ -1628,6 +1657,87 @@ type AddNodeJSONRequestBody = NodeRegistration
 
 // SetLogLevelJSONRequestBody defines body for SetLogLevel for application/json ContentType.
 type SetLogLevelJSONRequestBody = LogLevelChange
+
+// Getter for additional properties for QueryMetrics200JSONResponseBody. Returns the specified
+// element and whether it was found
+func (a QueryMetrics200JSONResponseBody) Get(fieldName string) (value interface{}, found bool) {
+	if a.AdditionalProperties != nil {
+		value, found = a.AdditionalProperties[fieldName]
+	}
+	return
+}
+
+// Setter for additional properties for QueryMetrics200JSONResponseBody
+func (a *QueryMetrics200JSONResponseBody) Set(fieldName string, value interface{}) {
+	if a.AdditionalProperties == nil {
+		a.AdditionalProperties = make(map[string]interface{})
+	}
+	a.AdditionalProperties[fieldName] = value
+}
+
+// Override default JSON handling for QueryMetrics200JSONResponseBody to handle AdditionalProperties
+func (a *QueryMetrics200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	object := make(map[string]json.RawMessage)
+	err := json.Unmarshal(b, &object)
+	if err != nil {
+		return err
+	}
+
+	if raw, found := object["data"]; found {
+		err = json.Unmarshal(raw, &a.Data)
+		if err != nil {
+			return fmt.Errorf("error reading 'data': %w", err)
+		}
+		delete(object, "data")
+	}
+
+	if raw, found := object["status"]; found {
+		err = json.Unmarshal(raw, &a.Status)
+		if err != nil {
+			return fmt.Errorf("error reading 'status': %w", err)
+		}
+		delete(object, "status")
+	}
+
+	if len(object) != 0 {
+		a.AdditionalProperties = make(map[string]interface{})
+		for fieldName, fieldBuf := range object {
+			var fieldVal interface{}
+			err := json.Unmarshal(fieldBuf, &fieldVal)
+			if err != nil {
+				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
+			}
+			a.AdditionalProperties[fieldName] = fieldVal
+		}
+	}
+	return nil
+}
+
+// Override default JSON handling for QueryMetrics200JSONResponseBody to handle AdditionalProperties
+func (a QueryMetrics200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	var err error
+	object := make(map[string]json.RawMessage)
+
+	if a.Data != nil {
+		object["data"], err = json.Marshal(a.Data)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'data': %w", err)
+		}
+	}
+
+	object["status"], err = json.Marshal(a.Status)
+	if err != nil {
+		return nil, fmt.Errorf("error marshaling 'status': %w", err)
+	}
+
+	for fieldName, field := range a.AdditionalProperties {
+		object[fieldName], err = json.Marshal(field)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
+		}
+	}
+	return json.Marshal(object)
+}
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1995,6 +2105,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /graph.dot (the `GetGraphDOT` operationId).
 	GetGraphDOT(ctx context.Context, params *GetGraphDOTParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// QueryMetrics Ask Prometheus for values over a time
+	//
+	// Passes a query on to the configured Prometheus (`prometheus.url`) and
+	// answers with what it says. To each selector of the query that has no
+	// matcher for them, the labels `node` and `family` are added as given
+	// here. 503 when there is no Prometheus or it cannot be asked.
+	//
+	// Corresponds with GET /metrics/query_range (the `QueryMetrics` operationId).
+	QueryMetrics(ctx context.Context, params *QueryMetricsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListNodes List nodes
 	//
@@ -2727,6 +2847,26 @@ func (c *Client) GetGraph(ctx context.Context, params *GetGraphParams, reqEditor
 // Corresponds with GET /graph.dot (the `GetGraphDOT` operationId).
 func (c *Client) GetGraphDOT(ctx context.Context, params *GetGraphDOTParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetGraphDOTRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// QueryMetrics Ask Prometheus for values over a time
+//
+// Passes a query on to the configured Prometheus (`prometheus.url`) and
+// answers with what it says. To each selector of the query that has no
+// matcher for them, the labels `node` and `family` are added as given
+// here. 503 when there is no Prometheus or it cannot be asked.
+//
+// Corresponds with GET /metrics/query_range (the `QueryMetrics` operationId).
+func (c *Client) QueryMetrics(ctx context.Context, params *QueryMetricsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewQueryMetricsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4203,6 +4343,116 @@ func NewGetGraphDOTRequest(server string, params *GetGraphDOTParams) (*http.Requ
 	return req, nil
 }
 
+// NewQueryMetricsRequest constructs an http.Request for the QueryMetrics method
+func NewQueryMetricsRequest(server string, params *QueryMetricsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/metrics/query_range")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "query", params.Query, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Node != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "node", params.Node, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Family != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "family", params.Family, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Start != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start", *params.Start, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.End != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end", *params.End, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Step != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "step", *params.Step, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListNodesRequest constructs an http.Request for the ListNodes method
 func NewListNodesRequest(server string, params *ListNodesParams) (*http.Request, error) {
 	var err error
@@ -5439,6 +5689,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /graph.dot (the `GetGraphDOT` operationId).
 	GetGraphDOTWithResponse(ctx context.Context, params *GetGraphDOTParams, reqEditors ...RequestEditorFn) (*GetGraphDOTResponse, error)
 
+	// QueryMetricsWithResponse Ask Prometheus for values over a time
+	//
+	// Passes a query on to the configured Prometheus (`prometheus.url`) and
+	// answers with what it says. To each selector of the query that has no
+	// matcher for them, the labels `node` and `family` are added as given
+	// here. 503 when there is no Prometheus or it cannot be asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /metrics/query_range (the `QueryMetrics` operationId).
+	QueryMetricsWithResponse(ctx context.Context, params *QueryMetricsParams, reqEditors ...RequestEditorFn) (*QueryMetricsResponse, error)
+
 	// ListNodesWithResponse List nodes
 	//
 	// All nodes that match every given filter, a page at a time. Paging by
@@ -6632,6 +6894,54 @@ func (r GetGraphDOTResponse) ContentType() string {
 	return ""
 }
 
+type QueryMetricsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *QueryMetrics200JSONResponseBody
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r QueryMetricsResponse) GetJSON200() *QueryMetrics200JSONResponseBody {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r QueryMetricsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r QueryMetricsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r QueryMetricsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r QueryMetricsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r QueryMetricsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListNodesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7699,6 +8009,24 @@ func (c *ClientWithResponses) GetGraphDOTWithResponse(ctx context.Context, param
 	return ParseGetGraphDOTResponse(rsp)
 }
 
+// QueryMetricsWithResponse Ask Prometheus for values over a time
+//
+// Passes a query on to the configured Prometheus (`prometheus.url`) and
+// answers with what it says. To each selector of the query that has no
+// matcher for them, the labels `node` and `family` are added as given
+// here. 503 when there is no Prometheus or it cannot be asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /metrics/query_range (the `QueryMetrics` operationId).
+func (c *ClientWithResponses) QueryMetricsWithResponse(ctx context.Context, params *QueryMetricsParams, reqEditors ...RequestEditorFn) (*QueryMetricsResponse, error) {
+	rsp, err := c.QueryMetrics(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseQueryMetricsResponse(rsp)
+}
+
 // ListNodesWithResponse List nodes
 //
 // All nodes that match every given filter, a page at a time. Paging by
@@ -8642,6 +8970,39 @@ func ParseGetGraphDOTResponse(rsp *http.Response) (*GetGraphDOTResponse, error) 
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseQueryMetricsResponse parses an HTTP response from a QueryMetricsWithResponse call
+func ParseQueryMetricsResponse(rsp *http.Response) (*QueryMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &QueryMetricsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest QueryMetrics200JSONResponseBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
