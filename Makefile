@@ -48,15 +48,21 @@ test: setup-tests ## unit tests and tests against the machine's own Erlang
 
 .PHONY: e2e
 e2e: setup-e2e ## tests against RabbitMQ, ejabberd, OTP 23 to 29 and Prometheus
-	@ERLTEST_REQUIRED=1 go test -race -tags e2e -timeout 20m -p 1 $(e2e_packages)
+	@[ -e '$(ERLOPS_CACHE)/loki/.complete' ] ||
+	  echo "==> there is no Loki: the tests against it are skipped; make e2e-loki builds it, once, and runs them"
+	ERLTEST_REQUIRED=1 go test -race -tags e2e -timeout 20m -p 1 $(e2e_packages)
 	go test -race -tags $(release_tags) -timeout 10m $(discovery_packages)
 
+.PHONY: e2e-loki
+e2e-loki: setup-e2e setup-loki ## tests against Loki
+	@ERLTEST_REQUIRED=1 ERLTEST_LOKI_REQUIRED=1 go test -race -tags e2e -timeout 20m -p 1 -run Loki $(e2e_packages)
+
 .PHONY: e2e-full
-e2e-full: setup-e2e ## the same in random order, and what takes too long for every change
-	@ERLTEST_REQUIRED=1 go test -race -tags e2e,e2e_full -timeout 120m -p 1 -count 1 -shuffle on $(e2e_packages)
+e2e-full: setup-e2e setup-loki ## all of them in random order, and what takes too long for every change
+	@ERLTEST_REQUIRED=1 ERLTEST_LOKI_REQUIRED=1 go test -race -tags e2e,e2e_full -timeout 120m -p 1 -count 1 -shuffle on $(e2e_packages)
 
 .PHONY: bench
-bench: setup-e2e ## what things cost: benchmarks, then real nodes, scrapes, deployments and uploads
+bench: setup-e2e setup-loki ## what things cost: benchmarks, then real nodes, scrapes, deployments and uploads
 	@go test -run '^$$' -bench . -benchmem ./...
 	go test -tags bench -count 1 -v -timeout 60m ./internal/bench
 
@@ -96,6 +102,10 @@ setup-tests: check-go ## the same and an SSH server, which stays off, for the ho
 .PHONY: setup-e2e
 setup-e2e: setup-tests ## make the Debian folders and programs that e2e runs against, once
 	@scripts/setup-e2e.sh
+
+.PHONY: setup-loki
+setup-loki: check-go ## build Loki, which e2e-loki, e2e-full and bench run against, once: ten minutes and more
+	@scripts/setup-e2e.sh loki
 
 .PHONY: clean
 clean: ## remove what build wrote (the caches stay: scripts/setup-e2e.sh --clean)

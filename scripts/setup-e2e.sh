@@ -8,12 +8,14 @@
 #   graphite                 a Debian folder (bookworm) with Carbon and graphite-web
 #   prometheus               prometheus and promtool 3 from Debian's unstable
 #   alertmanager             Alertmanager and amtool, a current version, built
+#   loki                     Loki 3.7, built; only where it is asked for, because that
+#                            takes two cores ten minutes and 2.4 GB of memory
 #
 # Each is made once; a folder without .complete is made anew, and one that lacks
 # packages named here gets them. The machine itself
 # gets debootstrap and libfaketime, and no service is started.
 #
-#   setup-e2e.sh [NAME...]   only these
+#   setup-e2e.sh [NAME...]   only these; without names, all but loki
 #   setup-e2e.sh --clean     removes all
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -123,6 +125,20 @@ alertmanager() {
   printf '%s\n' "$alertmanager_version" >"$root/.complete"
 }
 
+# loki: out of a module of its own, internal/tools/loki, which has its version.
+loki() {
+  local root=$cache/loki module version
+  module=$(cd "$(dirname "$0")/../internal/tools/loki" && pwd)
+  version=$(awk '$1 == "github.com/grafana/loki/v3" { print $2 }' "$module/go.mod")
+  [ "$(cat "$root/.complete" 2>/dev/null || true)" != "$version" ] || return 0
+  say "building $root (Loki $version: ten minutes and more)"
+  mkdir -p "$root"
+  (cd "$module" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$root/loki.new" github.com/grafana/loki/v3/cmd/loki) ||
+    die "go build of Loki $version failed"
+  mv "$root/loki.new" "$root/loki"
+  printf '%s\n' "$version" >"$root/.complete"
+}
+
 make_one() {
   case $1 in
     otp-23) folder otp-23 bullseye "${otp_packages[@]}" ;;
@@ -132,12 +148,13 @@ make_one() {
     graphite) folder graphite bookworm graphite-carbon graphite-web python3-whisper ;;
     prometheus) prometheus ;;
     alertmanager) alertmanager ;;
-    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus or alertmanager" ;;
+    loki) loki ;;
+    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, alertmanager or loki" ;;
   esac
 }
 
 if [ "${1:-}" = --clean ]; then
-  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,alertmanager}
+  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,alertmanager,loki}
   exit 0
 fi
 [ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 graphite prometheus alertmanager

@@ -26,7 +26,7 @@ const (
 	// maxPush keeps a request below the 6 MB that Loki takes at once by default.
 	maxPush = 5 << 20
 	// maxAnswer bounds what is read of an answer.
-	maxAnswer = 64 << 10
+	maxAnswer = 4 << 20
 	// tenantHeader names the tenant where Loki serves several.
 	tenantHeader = "X-Scope-OrgID"
 )
@@ -49,6 +49,7 @@ type LokiOptions struct {
 // source are labels; all else that is known of an entry is structured metadata.
 type Loki struct {
 	LokiOptions
+	most int // bytes in a request, for now
 }
 
 // NewLoki returns a Loki; it asks nothing of the server.
@@ -59,31 +60,69 @@ func NewLoki(o LokiOptions) (*Loki, error) {
 	if o.Client == nil {
 		o.Client = http.DefaultClient
 	}
-	return &Loki{o}, nil
+	return &Loki{LokiOptions: o, most: maxPush}, nil
 }
 
 // Send implements Sender. A batch that is too large for one request is sent in
-// several; when a later one fails, the earlier ones are sent again, which Loki
-// recognises by their times and labels.
+// several. How large they may be Loki, and what is before it, does not tell but
+// by refusing them: they become smaller until they get through, and larger again
+// afterwards.
 func (l *Loki) Send(ctx context.Context, batch []logs.Entry) error {
-	refused := &RefusedError{}
-	for len(batch) > 0 {
-		n := fit(batch, maxPush)
-		err := l.push(ctx, batch[:n])
+	done, refused := 0, &RefusedError{}
+	for done < len(batch) {
+		piece := batch[done : done+fit(batch[done:], l.most)]
+		err := l.push(ctx, piece)
+		large, isLarge := errors.AsType[*tooLargeError](err)
 		part, isRefused := errors.AsType[*RefusedError](err)
 		switch {
+		case isLarge && len(piece) == 1 && large.final:
+			refused.Entries, refused.Err = refused.Entries+1, large.err
+		case isLarge:
+			l.most = max(min(l.most, size(piece))/2, 1)
+			if large.final {
+				continue
+			}
+			return partly(done, refused, large.err)
 		case isRefused:
-			refused.Entries += part.Entries
-			refused.Err = part.Err
+			refused.Entries, refused.Err = refused.Entries+part.Entries, part.Err
 		case err != nil:
-			return err
+			return partly(done, refused, err)
 		}
-		batch = batch[n:]
+		l.most = min(2*l.most, maxPush)
+		done += len(piece)
 	}
 	if refused.Entries > 0 {
 		return refused
 	}
 	return nil
+}
+
+// partly is the error of a batch of which something is done.
+func partly(done int, refused *RefusedError, err error) error {
+	switch {
+	case done == 0:
+		return err
+	case refused.Entries == 0:
+		refused = nil
+	}
+	return &PartialError{Done: done, Refused: refused, Err: err}
+}
+
+// tooLargeError is the error of a request that gets through when it is smaller:
+// at once when it is final, else perhaps also when it comes later.
+type tooLargeError struct {
+	final bool
+	err   error
+}
+
+func (e *tooLargeError) Error() string { return e.err.Error() }
+
+func size(batch []logs.Entry) int {
+	sum := 0
+	for _, e := range batch {
+		sum += entryBytes(e)
+	}
+	return sum
 }
 
 // fit is how many entries of a batch go into a request of so many bytes.
@@ -116,39 +155,26 @@ func (l *Loki) push(ctx context.Context, batch []logs.Entry) error {
 	if err != nil {
 		return err
 	}
-	switch code := answer.StatusCode; {
-	case code < 300:
-		return nil
-	case code == http.StatusRequestEntityTooLarge && len(batch) > 1:
-		return l.halve(ctx, batch)
-	case code == http.StatusBadRequest, code == http.StatusRequestEntityTooLarge, code == http.StatusUnprocessableEntity:
-		return &RefusedError{Entries: ignored(text, len(batch)), Err: errors.New(statusText(answer, text))}
-	}
 	err = errors.New(statusText(answer, text))
+	switch code := answer.StatusCode; code {
+	case http.StatusOK, http.StatusNoContent, http.StatusAccepted:
+		return nil
+	case http.StatusRequestEntityTooLarge:
+		return &tooLargeError{final: true, err: err}
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return &RefusedError{Entries: ignored(text, len(batch)), Err: err}
+	case http.StatusTooManyRequests:
+		return &tooLargeError{err: later(answer, err)}
+	}
+	return later(answer, err)
+}
+
+// later is err with the time to come back, where the answer says that.
+func later(answer *http.Response, err error) error {
 	if after := retryAfter(answer.Header.Get("Retry-After")); after > 0 {
 		return &RetryError{After: after, Err: err}
 	}
 	return err
-}
-
-// halve sends a batch in two requests, after something between here and Loki
-// has found it too large.
-func (l *Loki) halve(ctx context.Context, batch []logs.Entry) error {
-	half := len(batch) / 2
-	first, second := l.push(ctx, batch[:half]), l.push(ctx, batch[half:])
-	a, firstRefused := errors.AsType[*RefusedError](first)
-	b, secondRefused := errors.AsType[*RefusedError](second)
-	switch {
-	case first != nil && !firstRefused:
-		return first
-	case second != nil && !secondRefused:
-		return second
-	case firstRefused && secondRefused:
-		return &RefusedError{Entries: a.Entries + b.Entries, Err: b.Err}
-	case firstRefused:
-		return first
-	}
-	return second
 }
 
 // do sends a request and reads the beginning of the answer.
@@ -188,21 +214,23 @@ func statusText(answer *http.Response, text string) string {
 	return fmt.Sprintf("loki answered %s: %s", answer.Status, text)
 }
 
-var totalIgnored = regexp.MustCompile(`total ignored: (\d+) out of \d+`)
+// Loki says of a request that it has not taken as a whole "2 errors like: ..." of
+// what is wrong with entries themselves, and "total ignored: 2 out of 5 for stream"
+// of what does not fit into a stream.
+var refusedCounts = regexp.MustCompile(`(?:^|[:;] )(\d+) errors like: |total ignored: (\d+) out of \d+`)
 
 // ignored is how many entries of a request Loki has not taken. It says so when
 // it has taken others.
 func ignored(text string, all int) int {
-	found := totalIgnored.FindAllStringSubmatch(text, -1)
 	sum := 0
-	for _, f := range found {
-		n, err := strconv.Atoi(f[1])
+	for _, found := range refusedCounts.FindAllStringSubmatch(text, -1) {
+		n, err := strconv.Atoi(found[1] + found[2])
 		if err != nil {
 			return all
 		}
 		sum += n
 	}
-	if len(found) == 0 {
+	if sum == 0 {
 		return all
 	}
 	return min(sum, all)

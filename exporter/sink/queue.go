@@ -294,18 +294,17 @@ func (q *Queue) send(ctx context.Context, batch []logs.Entry) bool {
 	for {
 		err := q.attempt(ctx, batch)
 		refused, isRefused := errors.AsType[*RefusedError](err)
+		part, isPart := errors.AsType[*PartialError](err)
 		switch {
-		case err == nil:
+		case isPart:
+			q.taken(batch[:part.Done], part.Refused)
+			batch, wait = batch[part.Done:], q.RetryMin
+		case isRefused || err == nil:
 			q.sending.set(nil)
-			q.accepting.set(nil)
-			q.count(batch, 0)
+			q.taken(batch, refused)
 			return true
-		case isRefused:
-			q.sending.set(nil)
-			q.accepting.set(err)
-			q.count(batch, min(refused.Entries, len(batch)))
-			return true
-		case ctx.Err() != nil:
+		}
+		if ctx.Err() != nil {
 			return false
 		}
 		q.Metrics.retries.WithLabelValues(q.Name).Inc()
@@ -319,6 +318,17 @@ func (q *Queue) send(ctx context.Context, batch []logs.Entry) bool {
 		}
 		wait = min(2*wait, q.RetryMax)
 	}
+}
+
+// taken counts what a receiver has taken, less what it has refused.
+func (q *Queue) taken(batch []logs.Entry, refused *RefusedError) {
+	if refused == nil {
+		q.accepting.set(nil)
+		q.count(batch, 0)
+		return
+	}
+	q.accepting.set(refused)
+	q.count(batch, min(refused.Entries, len(batch)))
 }
 
 func (q *Queue) attempt(ctx context.Context, batch []logs.Entry) error {

@@ -7,10 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -111,16 +108,7 @@ func (a *Alertmanager) Stop() {
 	if a.proc == nil {
 		return
 	}
-	// Its guard must outlive it. Names of processes are cut to 15 characters.
-	guard := strconv.Itoa(a.proc.Pid())
-	children, _ := os.ReadFile("/proc/" + guard + "/task/" + guard + "/children")
-	for child := range strings.FieldsSeq(string(children)) {
-		name, _ := os.ReadFile("/proc/" + child + "/comm")
-		if pid, err := strconv.Atoi(child); err == nil && strings.Contains(string(name), "aler") {
-			_ = syscall.Kill(pid, syscall.SIGTERM)
-		}
-	}
-	_ = proc.Await(10*time.Second, func() bool { return !a.proc.Running() })
+	terminate(a.proc, "aler", 10*time.Second)
 	a.proc.Kill()
 	a.proc = nil
 }

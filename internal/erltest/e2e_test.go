@@ -3,9 +3,12 @@
 package erltest_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -70,4 +73,30 @@ func page(t *testing.T, url string) string {
 	body, err := io.ReadAll(answer.Body)
 	require.NoError(t, err)
 	return string(body)
+}
+
+// TestLoki has an entry in Loki that is still there after every way to end it.
+func TestLoki(t *testing.T) {
+	t.Parallel()
+	l := erltest.StartLoki(t, "")
+	require.Contains(t, page(t, l.URL+"/loki/api/v1/status/buildinfo"), `"version":`)
+	begun := time.Now()
+	body := fmt.Sprintf(`{"streams": [{"stream": {"node": "a@b"}, "values": [["%d", "said", {"pid": "<0.1.0>"}]]}]}`, begun.UnixNano())
+	answer, err := http.Post(l.URL+"/loki/api/v1/push", "application/json", strings.NewReader(body))
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusNoContent, answer.StatusCode)
+	for name, end := range map[string]func(){"at once": nil, "stopped": l.Stop, "killed": l.Kill} {
+		if end != nil {
+			end()
+			l.Start()
+		}
+		all, err := l.Query(`{node="a@b"}`, begun)
+		require.NoError(t, err)
+		require.Len(t, all, 1, name)
+		require.Equal(t, begun.UnixNano(), all[0].Time)
+		require.Equal(t, "said", all[0].Line)
+		require.Equal(t, "a@b", all[0].Labels["node"])
+		require.Equal(t, "<0.1.0>", all[0].Metadata["pid"])
+	}
 }

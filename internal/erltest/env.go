@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/erlops/erlops/internal/proc"
 )
 
 // skip ends the test because something it needs is not on this machine.
@@ -47,4 +52,20 @@ func get(url string) error {
 		return fmt.Errorf("%s: %s", url, answer.Status)
 	}
 	return nil
+}
+
+// terminate ends a program under its guard as a service manager does, and waits
+// for as long as limit. Names of processes are cut to 15 characters; of name, the
+// beginning has to do.
+func terminate(p *proc.Process, name string, limit time.Duration) {
+	// The guard must outlive what it runs.
+	guard := strconv.Itoa(p.Pid())
+	children, _ := os.ReadFile("/proc/" + guard + "/task/" + guard + "/children")
+	for child := range strings.FieldsSeq(string(children)) {
+		comm, _ := os.ReadFile("/proc/" + child + "/comm")
+		if pid, err := strconv.Atoi(child); err == nil && strings.Contains(string(comm), name) {
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+	}
+	_ = proc.Await(limit, func() bool { return !p.Running() })
 }

@@ -1,0 +1,117 @@
+package erltest
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// LokiEntry is what Loki has of an entry.
+type LokiEntry struct {
+	// Time is in nanoseconds since 1970.
+	Time     int64
+	Line     string
+	Labels   map[string]string
+	Metadata map[string]string
+}
+
+// lokiPage is the most entries that Loki gives at once, as it is configured by
+// default.
+const lokiPage = 5000
+
+// Query returns all entries that a LogQL query finds from a time on, in the
+// order of their times.
+func (l *Loki) Query(query string, since time.Time) ([]LokiEntry, error) {
+	var all []LokiEntry
+	for from := since.UnixNano(); ; {
+		page, err := l.page(query, from)
+		if err != nil {
+			return nil, err
+		}
+		// Asked again from the last time on, which may have been cut.
+		last := int64(0)
+		if len(page) > 0 {
+			last = page[len(page)-1].Time
+		}
+		if len(page) < lokiPage {
+			return append(all, page...), nil
+		}
+		for len(page) > 0 && page[len(page)-1].Time == last {
+			page = page[:len(page)-1]
+		}
+		if len(page) == 0 {
+			return nil, fmt.Errorf("more than %d entries have the time %d", lokiPage, last)
+		}
+		all, from = append(all, page...), last
+	}
+}
+
+// page asks over HTTP for the oldest entries from a time on.
+func (l *Loki) page(query string, from int64) ([]LokiEntry, error) {
+	values := url.Values{
+		"query": {query}, "direction": {"forward"}, "limit": {strconv.Itoa(lokiPage)},
+		"start": {strconv.FormatInt(from, 10)}, "end": {strconv.FormatInt(time.Now().Add(time.Hour).UnixNano(), 10)},
+	}
+	request, err := http.NewRequest(http.MethodGet, l.URL+"/loki/api/v1/query_range?"+values.Encode(), http.NoBody) //nolint:noctx // has a timeout
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("X-Loki-Response-Encoding-Flags", "categorize-labels")
+	answer, err := (&http.Client{Timeout: 30 * time.Second}).Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("loki: %s: %s", answer.Status, body)
+	}
+	return lokiEntries(body)
+}
+
+// lokiEntries reads the answer to a query.
+func lokiEntries(body []byte) ([]LokiEntry, error) {
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Stream map[string]string
+				Values [][]json.RawMessage
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
+	}
+	var all []LokiEntry
+	for _, stream := range answer.Data.Result {
+		for _, v := range stream.Values {
+			var at string
+			var more struct{ StructuredMetadata map[string]string }
+			e := LokiEntry{Labels: stream.Stream}
+			for i, into := range []any{&at, &e.Line, &more} {
+				if i < len(v) {
+					if err := json.Unmarshal(v[i], into); err != nil {
+						return nil, err
+					}
+				}
+			}
+			var err error
+			if e.Time, err = strconv.ParseInt(at, 10, 64); err != nil {
+				return nil, err
+			}
+			e.Metadata = more.StructuredMetadata
+			all = append(all, e)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b LokiEntry) int { return cmp.Compare(a.Time, b.Time) })
+	return all, nil
+}
