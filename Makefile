@@ -26,6 +26,7 @@ ldflags = -s -w \
   -X $(version_package).BuildDate=$(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 
 e2e_packages = $(shell grep -rl --include='*_test.go' '^//go:build e2e' alerts cmd dashboards deployer exporter internal 2>/dev/null | xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
+loki_packages = $(shell grep -rl --include='*_e2e_test.go' StartLoki cmd dashboards exporter | xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
 
 # What only release builds have, and where it makes a difference.
 release_tags := sd_cloud
@@ -54,8 +55,8 @@ e2e: setup-e2e ## tests against RabbitMQ, ejabberd, OTP 23 to 29 and Prometheus
 	go test -race -tags $(release_tags) -timeout 10m $(discovery_packages)
 
 .PHONY: e2e-loki
-e2e-loki: setup-e2e setup-loki ## tests against Loki
-	@ERLTEST_REQUIRED=1 ERLTEST_LOKI_REQUIRED=1 go test -race -tags e2e -timeout 20m -p 1 -run Loki $(e2e_packages)
+e2e-loki: setup-tests setup-loki ## tests against Loki
+	@ERLTEST_REQUIRED=1 ERLTEST_LOKI_REQUIRED=1 go test -race -tags e2e -timeout 20m -p 1 -run '^TestLoki' $(loki_packages)
 
 .PHONY: e2e-full
 e2e-full: setup-e2e setup-loki ## all of them in random order, and what takes too long for every change

@@ -158,7 +158,7 @@ func TestEveryQuery(t *testing.T) {
 					data := false
 					for _, q := range p.Targets {
 						if q.Datasource.Type != "prometheus" {
-							data = true // TestEveryLogQuery
+							data = true // TestLokiQueries
 							continue
 						}
 						n, err := s.series(t, substitute(t, b, q.Expr, values))

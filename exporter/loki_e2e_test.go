@@ -186,7 +186,7 @@ func TestLokiRefusesPart(t *testing.T) {
 	s.node.Eval(t, `[begin logger:error("numbered ~b", [2 * I], #{number => 2 * I}), logger:error("long ~b ~s", [I, lists:duplicate(5000, $x)]),
 		logger:error("numbered ~b", [2 * I + 1], #{number => 2 * I + 1}) end || I <- lists:seq(0, 49)], ok`)
 	s.requireAll(100)
-	refused := fmt.Sprintf(`erlang_exporter_log_lines_dropped_total{node="%s",reason="refused",sink="loki"}`, s.node.Name)
+	refused := fmt.Sprintf(`erlang_exporter_log_lines_dropped_total{node=%q,reason="refused",sink="loki"}`, s.node.Name)
 	require.Eventually(t, func() bool { return sampleOrZero(s.p, refused) == 50 }, 30*time.Second, 50*time.Millisecond)
 	require.Contains(t, s.p.Log(), "the receiver refuses entries, which are lost")
 	require.Regexp(t, `\d+ entries are refused: loki answered 400 Bad Request: \d+ errors like: max entry size '2048' bytes exceeded`, s.p.Log())

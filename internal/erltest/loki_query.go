@@ -30,7 +30,11 @@ const lokiPage = 5000
 func (l *Loki) Query(query string, since time.Time) ([]LokiEntry, error) {
 	var all []LokiEntry
 	for from := since.UnixNano(); ; {
-		page, err := l.page(query, from)
+		body, err := l.ask(query, from)
+		if err != nil {
+			return nil, err
+		}
+		page, err := lokiEntries(body)
 		if err != nil {
 			return nil, err
 		}
@@ -52,13 +56,27 @@ func (l *Loki) Query(query string, since time.Time) ([]LokiEntry, error) {
 	}
 }
 
-// page asks over HTTP for the oldest entries from a time on.
-func (l *Loki) page(query string, from int64) ([]LokiEntry, error) {
+// Series returns how many streams, or series of numbers, a LogQL query finds from
+// a time on.
+func (l *Loki) Series(query string, since time.Time) (int, error) {
+	body, err := l.ask(query, since.UnixNano())
+	if err != nil {
+		return 0, err
+	}
+	var answer struct {
+		Data struct{ Result []json.RawMessage }
+	}
+	err = json.Unmarshal(body, &answer)
+	return len(answer.Data.Result), err
+}
+
+// ask asks over HTTP for the oldest entries from a time on.
+func (l *Loki) ask(query string, from int64) ([]byte, error) {
 	values := url.Values{
 		"query": {query}, "direction": {"forward"}, "limit": {strconv.Itoa(lokiPage)},
 		"start": {strconv.FormatInt(from, 10)}, "end": {strconv.FormatInt(time.Now().Add(time.Hour).UnixNano(), 10)},
 	}
-	request, err := http.NewRequest(http.MethodGet, l.URL+"/loki/api/v1/query_range?"+values.Encode(), http.NoBody) //nolint:noctx // has a timeout
+	request, err := http.NewRequest(http.MethodGet, l.URL+"/loki/api/v1/query_range?"+values.Encode(), http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +93,7 @@ func (l *Loki) page(query string, from int64) ([]LokiEntry, error) {
 	if answer.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("loki: %s: %s", answer.Status, body)
 	}
-	return lokiEntries(body)
+	return body, nil
 }
 
 // lokiEntries reads the answer to a query.
