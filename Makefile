@@ -43,6 +43,12 @@ run: setup build ## start three demo nodes and the exporter attached to them, un
 	@go build -o bin/demo ./internal/demo
 	exec bin/demo -exporter bin/erl-exporter
 
+.PHONY: demo
+demo: setup build ## the same with Prometheus, Alertmanager, Loki when it is built, and the deployer
+	@scripts/setup-e2e.sh prometheus alertmanager
+	go build -o bin/demo ./internal/demo
+	exec bin/demo -whole -exporter bin/erl-exporter
+
 .PHONY: test
 test: setup-tests ## unit tests and tests against the machine's own Erlang
 	@ERLTEST_REQUIRED=1 go test -race -timeout 10m ./...

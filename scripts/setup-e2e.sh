@@ -7,6 +7,7 @@
 #                            Alertmanager 0.25
 #   graphite                 a Debian folder (bookworm) with Carbon and graphite-web
 #   prometheus               prometheus and promtool 3 from Debian's unstable
+#   compose                  docker compose 2 from Debian's trixie, to check files
 #   alertmanager             Alertmanager and amtool, a current version, built
 #   loki                     Loki 3.7, built; only where it is asked for, because that
 #                            takes two cores ten minutes and 2.4 GB of memory
@@ -88,26 +89,27 @@ completed() {
   printf '%s\n' "$*" | as_root tee "$root/.complete" >/dev/null
 }
 
-# prometheus: the binaries need nothing from the suite they come from. The
-# private apt folders keep the machine's own lists as they are.
-prometheus() {
-  local root=$cache/prometheus
+# unpacked NAME SUITE PACKAGE...: the files of packages of another suite, for
+# programs that need nothing else of it. The private apt folders keep the machine's
+# own lists as they are.
+unpacked() {
+  local name=$1 suite=$2 root=$cache/$1
+  shift 2
   [ ! -e "$root/.complete" ] || return 0
   say "making $root"
   rm -rf "$root"
   mkdir -p "$root/apt/lists/partial" "$root/apt/cache/partial"
-  printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s sid main\n' "$mirror" >"$root/apt/sources.list"
+  printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$suite" >"$root/apt/sources.list"
   local apt=(
     apt-get -qq -o "Dir::Etc::sourcelist=$root/apt/sources.list" -o Dir::Etc::sourceparts=-
     -o "Dir::State::lists=$root/apt/lists" -o "Dir::Cache=$root/apt/cache"
     -o Acquire::Languages=none -o APT::Sandbox::User=root
   )
-  "${apt[@]}" update || die "apt-get update of Debian's unstable failed"
-  (cd "$root/apt" && "${apt[@]}" download prometheus promtool) || die "apt-get download prometheus promtool failed"
+  "${apt[@]}" update || die "apt-get update of Debian's $suite failed"
+  (cd "$root/apt" && "${apt[@]}" download "$@") || die "apt-get download $* failed"
   local deb
   for deb in "$root"/apt/*.deb; do dpkg -x "$deb" "$root"; done
   rm -rf "$root/apt"
-  "$root/usr/bin/prometheus" --version 2>&1 | head -n 1 >&2
   touch "$root/.complete"
 }
 
@@ -146,18 +148,19 @@ make_one() {
     otp-29) folder otp-29 sid "${otp_packages[@]}" ;;
     servers) folder servers bookworm "${otp_packages[@]}" rabbitmq-server ejabberd prometheus-alertmanager ;;
     graphite) folder graphite bookworm graphite-carbon graphite-web python3-whisper ;;
-    prometheus) prometheus ;;
+    prometheus) unpacked prometheus sid prometheus promtool ;;
+    compose) unpacked compose trixie docker-compose ;;
     alertmanager) alertmanager ;;
     loki) loki ;;
-    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, alertmanager or loki" ;;
+    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, compose, alertmanager or loki" ;;
   esac
 }
 
 if [ "${1:-}" = --clean ]; then
-  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,alertmanager,loki}
+  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,compose,alertmanager,loki}
   exit 0
 fi
-[ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 graphite prometheus alertmanager
+[ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 graphite prometheus compose alertmanager
 
 mkdir -p "$cache"
 exec 9>"$cache/.lock"

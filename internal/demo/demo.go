@@ -34,13 +34,17 @@ var nodes = []struct {
 }{
 	{stockNode, []string{"-s", "demo_stock"}},
 	{"shop@localhost", []string{"-s", "demo_shop", "start", stockNode}},
-	{"office@localhost", []string{"-s", "demo_report", "start", stockNode}},
+	{"office@localhost", []string{"-s", "demo_trouble", "-s", "demo_report", "start", stockNode}},
 }
 
 type options struct {
 	exporter string // path of the program
 	listen   string // host:port it is to listen on
 	out      io.Writer
+	// whole is with the servers of others and the deployer; then files is where
+	// compose/ and alerts/ are, and cache where the programs may be.
+	whole        bool
+	files, cache string
 }
 
 // demo is what is running.
@@ -48,6 +52,8 @@ type demo struct {
 	options
 	dir       string
 	epmdPort  int
+	with      []*server // those that run, in the whole demo
+	deployer  string    // its address, in the whole demo
 	processes []started
 	// alive is closed by the kernel when this process is killed.
 	alive *os.File
@@ -81,7 +87,11 @@ func run(ctx context.Context, o options) error {
 	if err := d.start(ctx); err != nil {
 		return err
 	}
-	d.welcome()
+	if d.whole {
+		d.showServers()
+	} else {
+		d.welcome()
+	}
 	return d.wait(ctx)
 }
 
@@ -121,7 +131,27 @@ func (d *demo) start(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.startExporter(ctx)
+	if !d.whole {
+		return d.startExporter(ctx)
+	}
+	return d.startWhole(ctx)
+}
+
+// startWhole starts all that is not Erlang, when the addresses of all are known.
+func (d *demo) startWhole(ctx context.Context) error {
+	if err := d.chooseAddress(); err != nil {
+		return err
+	}
+	if err := d.prepareServers(); err != nil {
+		return err
+	}
+	if err := d.startServers(ctx); err != nil {
+		return err
+	}
+	if err := d.startExporter(ctx); err != nil {
+		return err
+	}
+	return d.startDeployer(ctx)
 }
 
 // janitor removes the directory when its descriptor 3 closes. What else runs is
@@ -209,18 +239,27 @@ targets:
       - targets: [office@localhost]
 `
 
+// chooseAddress takes another address for the exporter when its own is taken.
+func (d *demo) chooseAddress() error {
+	if !taken(d.listen) {
+		return nil
+	}
+	port, err := proc.FreePort()
+	if err != nil {
+		return err
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	fmt.Fprintf(d.out, "%s is taken, the exporter listens on %s instead\n", d.listen, address)
+	d.listen = address
+	return nil
+}
+
 // startExporter starts the exporter and waits until it has all nodes.
 func (d *demo) startExporter(ctx context.Context) error {
-	if taken(d.listen) {
-		port, err := proc.FreePort()
-		if err != nil {
-			return err
-		}
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		fmt.Fprintf(d.out, "%s is taken, the exporter listens on %s instead\n", d.listen, address)
-		d.listen = address
+	if err := d.chooseAddress(); err != nil {
+		return err
 	}
-	if err := d.write("exporter.yml", fmt.Sprintf(config, d.dir, d.epmdPort)); err != nil {
+	if err := d.write("exporter.yml", fmt.Sprintf(config, d.dir, d.epmdPort)+d.receivers()); err != nil {
 		return err
 	}
 	if err := d.add("exporter", nil, d.exporter, "--config.file="+filepath.Join(d.dir, "exporter.yml"),

@@ -20,7 +20,7 @@ Three Erlang nodes are running, and the exporter is attached to them:
 
   stock@localhost    Mnesia, transactions that collide   family webshop
   shop@localhost     customers in waves of two minutes   family webshop
-  office@localhost   memory that grows and is released   a family of its own
+  office@localhost   memory, crashes and alarms          a family of its own
 
 In a browser
   %[1]s/

@@ -225,3 +225,14 @@ func Promtool(t testing.TB) string {
 	}
 	return filepath.Join(root, "usr/bin/promtool")
 }
+
+// DockerCompose returns the path of docker compose 2, which checks files without
+// Docker, or skips the test.
+func DockerCompose(t testing.TB) string {
+	t.Helper()
+	root, err := cached("compose")
+	if err != nil {
+		skip(t, "%v", err)
+	}
+	return filepath.Join(root, "usr/libexec/docker/cli-plugins/docker-compose")
+}
