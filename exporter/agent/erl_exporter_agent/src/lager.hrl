@@ -5,8 +5,9 @@
 %%% makes entries only for levels that some backend wants, as
 %%% update_loglevel_config/1 works out.
 %%%
-%%% Where Lager takes over from error_logger it also gets what is logged with
-%%% logger, which is not read then.
+%%% Where Lager takes over from error_logger it also gets what that gets: the
+%%% reports of OTP and what is logged with error_logger, but nothing that is
+%%% logged with logger. The handler of logger leaves the former to it (log.hrl).
 
 -define(LAGER, {?MODULE, lager}).
 
@@ -21,11 +22,14 @@ lager_install(Level, C) ->
         _ ->
             Args = {lager, Level, C},
             Done =
-                case lists:member(?LAGER, gen_event:which_handlers(lager_event)) of
-                    true ->
+                case [x || ?LAGER <- gen_event:which_handlers(lager_event)] of
+                    [_ | More] ->
+                        %% A watcher whose event manager was killed installs its
+                        %% handler again after a while, and we did so before.
+                        _ = [gen_event:delete_handler(lager_event, ?LAGER, detached) || _ <- More],
                         ok = gen_event:call(lager_event, ?LAGER, {configure, Args}),
                         kept;
-                    false ->
+                    [] ->
                         {ok, _} = supervisor:start_child(lager_handler_watcher_sup, [lager_event, ?LAGER, Args]),
                         added
                 end,
@@ -46,15 +50,30 @@ lager_takes_over() ->
 %% on to pay for entries that nobody wants.
 lager_uninstall() ->
     case whereis(lager_event) =/= undefined andalso gen_event:delete_handler(lager_event, ?LAGER, detached) of
-        ok -> lager:update_loglevel_config(lager_event);
-        _ -> ok
+        ok ->
+            lager_uninstall();
+        _ ->
+            _ = whereis(lager_handler_watcher_sup) =/= undefined andalso lager_stop_watchers(),
+            ok
     end.
+
+%% Those that would install our handler again.
+lager_stop_watchers() ->
+    Ours = [
+        Pid
+     || {_, Pid, _, _} <- supervisor:which_children(lager_handler_watcher_sup),
+        is_pid(Pid),
+        lists:member(?LAGER, tuple_to_list(sys:get_state(Pid, 1000)))
+    ],
+    _ = [supervisor:terminate_child(lager_handler_watcher_sup, Pid) || Pid <- Ours],
+    lager:update_loglevel_config(lager_event).
 
 %%% ----------------------------------------------------------------------
 %%% The backend, in the process lager_event
 %%% ----------------------------------------------------------------------
 
 lager_init(Level, C) ->
+    tell_agent(lager_came),
     {ok, {lager, lager_util:config_to_mask(Level), C}}.
 
 lager_event({log, Message}, {lager, Mask, #{counters := Counters} = C}) ->
@@ -103,9 +122,12 @@ lager_call(_, State) ->
 lager_terminate(detached) ->
     ok;
 lager_terminate(_) ->
+    tell_agent(lager_gone).
+
+tell_agent(What) ->
     case whereis(?MODULE) of
         undefined -> ok;
-        Agent -> Agent ! {?MODULE, lager_gone}
+        Agent -> Agent ! {?MODULE, What}
     end.
 
 %% Lager has made text of reports already.

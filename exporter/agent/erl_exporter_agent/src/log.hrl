@@ -8,7 +8,8 @@
 %%%
 %%% Its configuration C: counters (an atomics array, see below), collector (a
 %%% pid), least (the number of the least severe level to be handed over, -1 for
-%%% none), rate (entries a second).
+%%% none), rate (entries a second), lager (redirected where Lager has what
+%%% error_logger has, else direct).
 
 %% Places in the array: 1 to 8 are entries by level, emergency first.
 -define(TOKENS, 9).
@@ -42,6 +43,8 @@ log(#{level := Level, msg := Msg, meta := Meta}, #{config := #{counters := Count
             %% The process is on another node, and logs here because that is
             %% where its group leader is: it is that node's entry.
             #{pid := Pid} when node(Pid) =/= node() -> ok;
+            %% Lager has it, as error_logger has.
+            #{error_logger := #{tag := _}} when map_get(lager, C) =:= redirected, element(1, Msg) =/= string -> ok;
             _ -> entry(logger, level_number(Level), Msg, Meta, report_kind(Msg, Meta), C)
         end
     catch

@@ -91,6 +91,8 @@ logs_message({?MODULE, batch, Batch}, S) ->
     {[{event, {batch, Batch}}], S};
 logs_message({?MODULE, restarts, Restarts}, S) ->
     {[], S#{restarts := Restarts}};
+logs_message({?MODULE, lager_came}, S) ->
+    install(S);
 logs_message({?MODULE, lager_gone}, S) ->
     install(S#{print := gone});
 logs_message({'DOWN', Ref, process, _, Reason}, #{collector_ref := Ref, counters := Counters} = S0) ->
@@ -124,14 +126,9 @@ logs_stop(#{collector := Collector, collector_ref := _}) ->
 logs_install(#{levels := Levels, rate := Rate}, Counters, Collector, Before) ->
     C = #{counters => Counters, collector => Collector, rate => Rate},
     #{logger := LoggerLevel, lager := LagerLevel} = Levels,
-    Lager = lager_install(LagerLevel, C),
-    Logger =
-        case Lager of
-            %% Lager gets all that logger has.
-            {_, redirected} -> logger_uninstall(), kept;
-            _ -> logger_install(LoggerLevel, C)
-        end,
-    Restored = [logger || Logger =:= added, Before] ++ [lager || element(1, Lager) =:= added, Before],
+    {Lager, Way} = lager_install(LagerLevel, C),
+    Logger = logger_install(LoggerLevel, C#{lager => Way}),
+    Restored = [logger || Logger =:= added, Before] ++ [lager || Lager =:= added, Before],
     {logs_print(), Restored}.
 
 %% Changes when something has happened that concerns us.
