@@ -185,7 +185,7 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	}
 	e.api, err = api.New(api.Options{
 		Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Topology: apiTopology{e.fleet, e.topology},
-		Notifications: e.logging, Live: liveBackend{watched}, Past: past,
+		Notifications: e.logging, Live: liveBackend{watched, e.pages}, Past: past,
 		Logger: e.logger, Registerer: registry,
 	})
 	if err != nil {

@@ -78,7 +78,10 @@ func (liveSource) IsExpensive(collector string) bool {
 }
 
 // liveBackend is the hub as the API sees it.
-type liveBackend struct{ hub *live.Hub }
+type liveBackend struct {
+	hub   *live.Hub
+	pages *metrics.Handler
+}
 
 func (b liveBackend) Watch(ctx context.Context, node string, names []string, interval time.Duration) (api.LiveWatch, error) {
 	w, err := b.hub.Watch(ctx, node, names, interval)

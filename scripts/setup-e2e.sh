@@ -14,7 +14,7 @@
 #
 # Each is made once; a folder without .complete is made anew, and one that lacks
 # packages named here gets them. The machine itself
-# gets debootstrap and libfaketime, and no service is started.
+# gets debootstrap, libfaketime and tmux, and no service is started.
 #
 #   setup-e2e.sh [NAME...]   only these; without names, all but loki
 #   setup-e2e.sh --clean     removes all
@@ -165,7 +165,7 @@ fi
 mkdir -p "$cache"
 exec 9>"$cache/.lock"
 flock 9 # one at a time: two would make the same folder
-install_packages debootstrap debian-archive-keyring libfaketime
+install_packages debootstrap debian-archive-keyring libfaketime tmux
 mirror=$(debian_mirror)
 for name in "$@"; do
   make_one "$name"

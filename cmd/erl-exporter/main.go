@@ -98,6 +98,7 @@ func (p *program) commands() []*cli.Command {
 		p.graphCommand(),
 		p.agentsCommand(),
 		p.alarmsCommand(),
+		p.topCommand(),
 		p.logsCommand(),
 		p.logLevelCommand(),
 		p.probeCommand(),

@@ -381,6 +381,48 @@ func (e State) Valid() bool {
 	}
 }
 
+// Defines values for TopProcessBy.
+const (
+	TopProcessByBinary          TopProcessBy = "binary"
+	TopProcessByMemory          TopProcessBy = "memory"
+	TopProcessByMessageQueueLen TopProcessBy = "message_queue_len"
+	TopProcessByReductions      TopProcessBy = "reductions"
+)
+
+// Valid indicates whether the value is a known member of the TopProcessBy enum.
+func (e TopProcessBy) Valid() bool {
+	switch e {
+	case TopProcessByBinary:
+		return true
+	case TopProcessByMemory:
+		return true
+	case TopProcessByMessageQueueLen:
+		return true
+	case TopProcessByReductions:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TopTableBy.
+const (
+	TopTableByMemory  TopTableBy = "memory"
+	TopTableByObjects TopTableBy = "objects"
+)
+
+// Valid indicates whether the value is a known member of the TopTableBy enum.
+func (e TopTableBy) Valid() bool {
+	switch e {
+	case TopTableByMemory:
+		return true
+	case TopTableByObjects:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListFamiliesParamsSort.
 const (
 	ListFamiliesParamsSortMinusName     ListFamiliesParamsSort = "-name"
@@ -1073,6 +1115,15 @@ type LogLevels struct {
 	Levels []LogLevelOfSource `json:"levels"`
 }
 
+// MailboxCount defines model for MailboxCount.
+type MailboxCount struct {
+	// Processes How many processes have more.
+	Processes int `json:"processes"`
+
+	// Threshold Messages.
+	Threshold int `json:"threshold"`
+}
+
 // Node defines model for Node.
 type Node struct {
 	// Address Where it is dialled without epmd, as host:port; empty when epmd is asked.
@@ -1233,6 +1284,22 @@ type NodeRegistration struct {
 	Name string `json:"name"`
 }
 
+// NodeTop defines model for NodeTop.
+type NodeTop struct {
+	// AgeSeconds How old the scan was then.
+	AgeSeconds float64        `json:"age_seconds"`
+	Mailboxes  []MailboxCount `json:"mailboxes"`
+	Node       string         `json:"node"`
+	Processes  []TopProcess   `json:"processes"`
+
+	// Skipped Whether the node has too many processes to be scanned.
+	Skipped bool       `json:"skipped"`
+	Tables  []TopTable `json:"tables"`
+
+	// Time When the node answered.
+	Time time.Time `json:"time"`
+}
+
 // Notification defines model for Notification.
 type Notification struct {
 	// Event What kind it is: `crash_report`, `supervisor_report`, `terminated`,
@@ -1323,6 +1390,34 @@ type Release struct {
 // - `refused`: reached, and it refuses to be attached (wrong cookie, too old, owned by another exporter)
 // - `suspended`: left alone until resumed
 type State string
+
+// TopProcess defines model for TopProcess.
+type TopProcess struct {
+	// By Bytes, messages, reductions a second, bytes.
+	By          TopProcessBy `json:"by"`
+	InitialCall string       `json:"initial_call"`
+
+	// Name The registered name; empty without one.
+	Name  string  `json:"name"`
+	Rank  int     `json:"rank"`
+	Value float64 `json:"value"`
+}
+
+// TopProcessBy Bytes, messages, reductions a second, bytes.
+type TopProcessBy string
+
+// TopTable defines model for TopTable.
+type TopTable struct {
+	// By Bytes, or their number.
+	By    TopTableBy `json:"by"`
+	Owner string     `json:"owner"`
+	Rank  int        `json:"rank"`
+	Table string     `json:"table"`
+	Value float64    `json:"value"`
+}
+
+// TopTableBy Bytes, or their number.
+type TopTableBy string
 
 // Variant defines model for Variant.
 type Variant struct {
@@ -1838,6 +1933,9 @@ type ServerInterface interface {
 	// SuspendNode Suspend a node
 	// (POST /nodes/{name}/suspend)
 	SuspendNode(w http.ResponseWriter, r *http.Request, name NodeName)
+	// GetNodeTop Show the processes and tables that stand out
+	// (GET /nodes/{name}/top)
+	GetNodeTop(w http.ResponseWriter, r *http.Request, name NodeName)
 	// ListNotifications List the last notifications
 	// (GET /notifications)
 	ListNotifications(w http.ResponseWriter, r *http.Request, params ListNotificationsParams)
@@ -3154,6 +3252,32 @@ func (siw *ServerInterfaceWrapper) SuspendNode(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// GetNodeTop operation middleware
+func (siw *ServerInterfaceWrapper) GetNodeTop(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name NodeName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetNodeTop(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListNotifications operation middleware
 func (siw *ServerInterfaceWrapper) ListNotifications(w http.ResponseWriter, r *http.Request) {
 
@@ -3685,6 +3809,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/findings", wrapper.ListFindings)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events", wrapper.StreamEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/live", wrapper.StreamMetrics)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/top", wrapper.GetNodeTop)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/loglevel", wrapper.GetLogLevel)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/nodes/{name}/loglevel", wrapper.SetLogLevel)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/metrics/query_range", wrapper.QueryMetrics)
@@ -5042,6 +5167,45 @@ func (response SuspendNodedefaultApplicationProblemPlusJSONResponse) VisitSuspen
 	return err
 }
 
+type GetNodeTopRequestObject struct {
+	Name NodeName `json:"name"`
+}
+
+type GetNodeTopResponseObject interface {
+	VisitGetNodeTopResponse(w http.ResponseWriter) error
+}
+
+type GetNodeTop200JSONResponse NodeTop
+
+func (response GetNodeTop200JSONResponse) VisitGetNodeTopResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNodeTopdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetNodeTopdefaultApplicationProblemPlusJSONResponse) VisitGetNodeTopResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListNotificationsRequestObject struct {
 	Params ListNotificationsParams
 }
@@ -5368,6 +5532,9 @@ type StrictServerInterface interface {
 	// SuspendNode Suspend a node
 	// (POST /nodes/{name}/suspend)
 	SuspendNode(ctx context.Context, request SuspendNodeRequestObject) (SuspendNodeResponseObject, error)
+	// GetNodeTop Show the processes and tables that stand out
+	// (GET /nodes/{name}/top)
+	GetNodeTop(ctx context.Context, request GetNodeTopRequestObject) (GetNodeTopResponseObject, error)
 	// ListNotifications List the last notifications
 	// (GET /notifications)
 	ListNotifications(ctx context.Context, request ListNotificationsRequestObject) (ListNotificationsResponseObject, error)
@@ -6317,6 +6484,32 @@ func (sh *strictHandler) SuspendNode(w http.ResponseWriter, r *http.Request, nam
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(SuspendNodeResponseObject); ok {
 		if err := validResponse.VisitSuspendNodeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetNodeTop operation middleware
+func (sh *strictHandler) GetNodeTop(w http.ResponseWriter, r *http.Request, name NodeName) {
+	var request GetNodeTopRequestObject
+
+	request.Name = name
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNodeTop(ctx, request.(GetNodeTopRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNodeTop")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetNodeTopResponseObject); ok {
+		if err := validResponse.VisitGetNodeTopResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -12,6 +12,9 @@ import (
 type Live interface {
 	// Watch begins to watch metrics of a node; its errors are as those of [Backend].
 	Watch(ctx context.Context, node string, metrics []string, interval time.Duration) (LiveWatch, error)
+	// Top gives what the last scan of a node found. CodeNotFound when it is not
+	// known, CodeUnavailable when it cannot be read.
+	Top(ctx context.Context, node string) (NodeTop, error)
 }
 
 // LiveWatch is one watcher, who must close it.
@@ -118,4 +121,10 @@ func (s *liveStream) VisitStreamMetricsResponse(w http.ResponseWriter) error {
 		}
 	}
 	return nil
+}
+
+// GetNodeTop implements [StrictServerInterface].
+func (s *Server) GetNodeTop(ctx context.Context, r GetNodeTopRequestObject) (GetNodeTopResponseObject, error) {
+	top, err := s.live.Top(ctx, r.Name)
+	return GetNodeTop200JSONResponse(top), err
 }

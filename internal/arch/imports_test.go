@@ -127,6 +127,7 @@ var rooms = map[string][]string{
 var owners = map[string][]string{
 	// config checks a key before anything starts; store encrypts with it.
 	"filippo.io/age":                             {"deployer/store", "exporter/config", "exporter/store"},
+	"github.com/charmbracelet":                   {"cmd/erl-exporter"},
 	"github.com/aws":                             {"deployer/provider/ec2"},
 	"github.com/gophercloud":                     {"deployer/provider/openstack"},
 	"github.com/ergo-services/ergo":              {"exporter/dist"},

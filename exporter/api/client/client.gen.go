@@ -380,6 +380,48 @@ func (e State) Valid() bool {
 	}
 }
 
+// Defines values for TopProcessBy.
+const (
+	TopProcessByBinary          TopProcessBy = "binary"
+	TopProcessByMemory          TopProcessBy = "memory"
+	TopProcessByMessageQueueLen TopProcessBy = "message_queue_len"
+	TopProcessByReductions      TopProcessBy = "reductions"
+)
+
+// Valid indicates whether the value is a known member of the TopProcessBy enum.
+func (e TopProcessBy) Valid() bool {
+	switch e {
+	case TopProcessByBinary:
+		return true
+	case TopProcessByMemory:
+		return true
+	case TopProcessByMessageQueueLen:
+		return true
+	case TopProcessByReductions:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TopTableBy.
+const (
+	TopTableByMemory  TopTableBy = "memory"
+	TopTableByObjects TopTableBy = "objects"
+)
+
+// Valid indicates whether the value is a known member of the TopTableBy enum.
+func (e TopTableBy) Valid() bool {
+	switch e {
+	case TopTableByMemory:
+		return true
+	case TopTableByObjects:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListFamiliesParamsSort.
 const (
 	ListFamiliesParamsSortMinusName     ListFamiliesParamsSort = "-name"
@@ -1072,6 +1114,15 @@ type LogLevels struct {
 	Levels []LogLevelOfSource `json:"levels"`
 }
 
+// MailboxCount defines model for MailboxCount.
+type MailboxCount struct {
+	// Processes How many processes have more.
+	Processes int `json:"processes"`
+
+	// Threshold Messages.
+	Threshold int `json:"threshold"`
+}
+
 // Node defines model for Node.
 type Node struct {
 	// Address Where it is dialled without epmd, as host:port; empty when epmd is asked.
@@ -1232,6 +1283,22 @@ type NodeRegistration struct {
 	Name string `json:"name"`
 }
 
+// NodeTop defines model for NodeTop.
+type NodeTop struct {
+	// AgeSeconds How old the scan was then.
+	AgeSeconds float64        `json:"age_seconds"`
+	Mailboxes  []MailboxCount `json:"mailboxes"`
+	Node       string         `json:"node"`
+	Processes  []TopProcess   `json:"processes"`
+
+	// Skipped Whether the node has too many processes to be scanned.
+	Skipped bool       `json:"skipped"`
+	Tables  []TopTable `json:"tables"`
+
+	// Time When the node answered.
+	Time time.Time `json:"time"`
+}
+
 // Notification defines model for Notification.
 type Notification struct {
 	// Event What kind it is: `crash_report`, `supervisor_report`, `terminated`,
@@ -1322,6 +1389,34 @@ type Release struct {
 // - `refused`: reached, and it refuses to be attached (wrong cookie, too old, owned by another exporter)
 // - `suspended`: left alone until resumed
 type State string
+
+// TopProcess defines model for TopProcess.
+type TopProcess struct {
+	// By Bytes, messages, reductions a second, bytes.
+	By          TopProcessBy `json:"by"`
+	InitialCall string       `json:"initial_call"`
+
+	// Name The registered name; empty without one.
+	Name  string  `json:"name"`
+	Rank  int     `json:"rank"`
+	Value float64 `json:"value"`
+}
+
+// TopProcessBy Bytes, messages, reductions a second, bytes.
+type TopProcessBy string
+
+// TopTable defines model for TopTable.
+type TopTable struct {
+	// By Bytes, or their number.
+	By    TopTableBy `json:"by"`
+	Owner string     `json:"owner"`
+	Rank  int        `json:"rank"`
+	Table string     `json:"table"`
+	Value float64    `json:"value"`
+}
+
+// TopTableBy Bytes, or their number.
+type TopTableBy string
 
 // Variant defines model for Variant.
 type Variant struct {
@@ -2225,6 +2320,15 @@ type ClientInterface interface {
 	// Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 	SuspendNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetNodeTop Show the processes and tables that stand out
+	//
+	// What the last scan of the node found, by rank. The agent scans by itself,
+	// in slices and as seldom as its limits say; asking more often costs the
+	// node no more scans. 503 when the node cannot be read.
+	//
+	// Corresponds with GET /nodes/{name}/top (the `GetNodeTop` operationId).
+	GetNodeTop(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListNotifications List the last notifications
 	//
 	// The newest first, from the memory of the exporter, which keeps the last
@@ -3086,6 +3190,25 @@ func (c *Client) ResumeNode(ctx context.Context, name NodeName, reqEditors ...Re
 // Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 func (c *Client) SuspendNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSuspendNodeRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetNodeTop Show the processes and tables that stand out
+//
+// What the last scan of the node found, by rank. The agent scans by itself,
+// in slices and as seldom as its limits say; asking more often costs the
+// node no more scans. 503 when the node cannot be read.
+//
+// Corresponds with GET /nodes/{name}/top (the `GetNodeTop` operationId).
+func (c *Client) GetNodeTop(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNodeTopRequest(c.Server, name)
 	if err != nil {
 		return nil, err
 	}
@@ -4933,6 +5056,40 @@ func NewSuspendNodeRequest(server string, name NodeName) (*http.Request, error) 
 	return req, nil
 }
 
+// NewGetNodeTopRequest constructs an http.Request for the GetNodeTop method
+func NewGetNodeTopRequest(server string, name NodeName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/nodes/%s/top", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListNotificationsRequest constructs an http.Request for the ListNotifications method
 func NewListNotificationsRequest(server string, params *ListNotificationsParams) (*http.Request, error) {
 	var err error
@@ -5823,6 +5980,17 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /nodes/{name}/suspend (the `SuspendNode` operationId).
 	SuspendNodeWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*SuspendNodeResponse, error)
+
+	// GetNodeTopWithResponse Show the processes and tables that stand out
+	//
+	// What the last scan of the node found, by rank. The agent scans by itself,
+	// in slices and as seldom as its limits say; asking more often costs the
+	// node no more scans. 503 when the node cannot be read.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /nodes/{name}/top (the `GetNodeTop` operationId).
+	GetNodeTopWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*GetNodeTopResponse, error)
 
 	// ListNotificationsWithResponse List the last notifications
 	//
@@ -7367,6 +7535,54 @@ func (r SuspendNodeResponse) ContentType() string {
 	return ""
 }
 
+type GetNodeTopResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeTop
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetNodeTopResponse) GetJSON200() *NodeTop {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetNodeTopResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetNodeTopResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetNodeTopResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetNodeTopResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetNodeTopResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListNotificationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8214,6 +8430,23 @@ func (c *ClientWithResponses) SuspendNodeWithResponse(ctx context.Context, name 
 		return nil, err
 	}
 	return ParseSuspendNodeResponse(rsp)
+}
+
+// GetNodeTopWithResponse Show the processes and tables that stand out
+//
+// What the last scan of the node found, by rank. The agent scans by itself,
+// in slices and as seldom as its limits say; asking more often costs the
+// node no more scans. 503 when the node cannot be read.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /nodes/{name}/top (the `GetNodeTop` operationId).
+func (c *ClientWithResponses) GetNodeTopWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*GetNodeTopResponse, error) {
+	rsp, err := c.GetNodeTop(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetNodeTopResponse(rsp)
 }
 
 // ListNotificationsWithResponse List the last notifications
@@ -9297,6 +9530,39 @@ func ParseSuspendNodeResponse(rsp *http.Response) (*SuspendNodeResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Node
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetNodeTopResponse parses an HTTP response from a GetNodeTopWithResponse call
+func ParseGetNodeTopResponse(rsp *http.Response) (*GetNodeTopResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetNodeTopResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeTop
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
