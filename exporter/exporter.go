@@ -61,6 +61,7 @@ type Exporter struct {
 	alarms    *alarms
 	topology  *topology.Topology
 	logging   *logging
+	commands  *commands
 	discovery *discovery.Manager
 	pages     *metrics.Handler
 	graphite  *graphite.Pusher // nil without one
@@ -142,6 +143,9 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 	if err := e.fleet.SetFamilies(familyPatterns(c)); err != nil {
 		return err
 	}
+	if e.commands, err = newCommands(c, e.fleet, e.logger, registry); err != nil {
+		return err
+	}
 	e.logging.fleet, e.logging.status = e.fleet, e.fleet.Node
 	e.fleet.Apply(groups(c))
 	e.topology, err = topology.New(topology.Options{
@@ -185,7 +189,7 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	}
 	e.api, err = api.New(api.Options{
 		Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Topology: apiTopology{e.fleet, e.topology},
-		Notifications: e.logging, Live: liveBackend{watched, e.pages}, Past: past,
+		Notifications: e.logging, Commands: e.commands, Live: liveBackend{watched, e.pages}, Past: past,
 		Logger: e.logger, Registerer: registry,
 	})
 	if err != nil {
@@ -203,6 +207,9 @@ func (e *Exporter) Close() error {
 	}
 	if e.logging != nil {
 		errs = append(errs, e.logging.close())
+	}
+	if e.commands != nil {
+		errs = append(errs, e.commands.audit.Close())
 	}
 	if e.store != nil {
 		errs = append(errs, e.store.Close())
@@ -259,7 +266,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	// What the agents told last is in the queues now.
 	stopQueues()
 	stopNetwork()
-	err = errors.Join(err, <-queues, <-network, e.store.Close())
+	err = errors.Join(err, <-queues, <-network, e.commands.audit.Close(), e.store.Close())
 	e.logger.Info("stopped")
 	return err
 }
@@ -272,7 +279,7 @@ func (e *Exporter) pulse(p node.Pulse) {
 
 // sources are what nodes are to tell, as it happens or when they are asked.
 func (e *Exporter) sources(n node.Ref) []agent.Source {
-	return slices.Concat(e.alarms.sources.of(n), e.logging.sources(n), []agent.Source{agent.InventorySource()})
+	return slices.Concat(e.alarms.sources.of(n), e.logging.sources(n), []agent.Source{agent.InventorySource(), agent.CommandSource()})
 }
 
 // handOver gives what discovery finds to the fleet.

@@ -110,7 +110,9 @@ func (l *logging) openSinks(c *config.Config, r prometheus.Registerer) error {
 		}
 	}
 	if file := c.Logs.File; file != nil {
-		f, err := sink.NewFile(sink.FileOptions{Path: file.Path, MaxBytes: int64(file.MaxSize), MaxFiles: file.MaxFiles, Labels: labels})
+		f, err := sink.NewFile(sink.FileOptions{
+			RotatingOptions: sink.RotatingOptions{Path: file.Path, MaxBytes: int64(file.MaxSize), MaxFiles: file.MaxFiles}, Labels: labels,
+		})
 		if err != nil {
 			return fmt.Errorf("logs.file: %w", err)
 		}

@@ -52,6 +52,7 @@ func (e *Exporter) reload() error {
 		return errors.Join(err, e.web.Apply(webAuth(old)))
 	}
 	e.alarms.apply(c)
+	e.commands.runner.Apply(commandSettings(c))
 	if err := e.fleet.SetFamilies(familyPatterns(c)); err != nil {
 		return err
 	}
@@ -75,6 +76,7 @@ func sameProcess(old, c *config.Config) error {
 		{"storage", old.Storage.Location != c.Storage.Location},
 		{"secrets", old.Secrets.Identity != c.Secrets.Identity},
 		{"timeouts", restartTimeouts(old) != restartTimeouts(c)},
+		{"commands.audit", old.Commands.Audit != c.Commands.Audit},
 		{"logs", !sameSinks(old.Logs, c.Logs)},
 		{"prometheus", !reflect.DeepEqual(old.Prometheus, c.Prometheus)},
 		{"graphite", !reflect.DeepEqual(old.Graphite, c.Graphite)},

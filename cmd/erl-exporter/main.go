@@ -101,6 +101,7 @@ func (p *program) commands() []*cli.Command {
 		p.topCommand(),
 		p.logsCommand(),
 		p.logLevelCommand(),
+		p.callCommand(),
 		p.probeCommand(),
 		p.doctorCommand(),
 		clikit.CompletionCommand("erl-exporter", p.stdout),

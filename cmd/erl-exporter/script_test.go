@@ -81,6 +81,9 @@ storage: {path: exporter.db}
 auth:
   unauthenticated_role: read
   tokens: [{name: operator, role: operate, token: %s}]
+commands:
+  enabled: true
+  allow: {operate: ['lists:seq/2', 'erlang:node/0', 'erlang:error/1']}
 targets:
   - name: scene
     family: scene

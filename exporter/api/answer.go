@@ -20,7 +20,7 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &refused):
 		WriteProblem(w, r, refused.status, refused.detail, refused.fields...)
 	case errors.As(err, &known):
-		if known.Code == CodeUnavailable {
+		if known.Code == CodeUnavailable || known.Code == CodeBusy {
 			w.Header().Set("Retry-After", "5")
 		}
 		WriteProblem(w, r, statusOf(known.Code), sentence(known.Message), known.Fields...)
@@ -44,6 +44,10 @@ func statusOf(c Code) int {
 		return http.StatusConflict
 	case CodeUnavailable:
 		return http.StatusServiceUnavailable
+	case CodeForbidden:
+		return http.StatusForbidden
+	case CodeBusy:
+		return http.StatusTooManyRequests
 	default:
 		return http.StatusInternalServerError
 	}

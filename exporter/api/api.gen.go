@@ -141,6 +141,117 @@ func (e AlarmState) Valid() bool {
 	}
 }
 
+// Defines values for CallRequestFormat.
+const (
+	CallRequestFormatErlang CallRequestFormat = "erlang"
+	CallRequestFormatJSON   CallRequestFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the CallRequestFormat enum.
+func (e CallRequestFormat) Valid() bool {
+	switch e {
+	case CallRequestFormatErlang:
+		return true
+	case CallRequestFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CommandName.
+const (
+	CommandNameApplicationEnv CommandName = "application-env"
+	CommandNameApplications   CommandName = "applications"
+	CommandNameChangedCode    CommandName = "changed-code"
+	CommandNameGarbageCollect CommandName = "garbage-collect"
+	CommandNameInspectProcess CommandName = "inspect-process"
+	CommandNameProcessState   CommandName = "process-state"
+	CommandNameReleases       CommandName = "releases"
+	CommandNameSoftPurge      CommandName = "soft-purge"
+	CommandNameTopEts         CommandName = "top-ets"
+)
+
+// Valid indicates whether the value is a known member of the CommandName enum.
+func (e CommandName) Valid() bool {
+	switch e {
+	case CommandNameApplicationEnv:
+		return true
+	case CommandNameApplications:
+		return true
+	case CommandNameChangedCode:
+		return true
+	case CommandNameGarbageCollect:
+		return true
+	case CommandNameInspectProcess:
+		return true
+	case CommandNameProcessState:
+		return true
+	case CommandNameReleases:
+		return true
+	case CommandNameSoftPurge:
+		return true
+	case CommandNameTopEts:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CommandOutcome.
+const (
+	CommandOutcomeBusy        CommandOutcome = "busy"
+	CommandOutcomeGivenUp     CommandOutcome = "given_up"
+	CommandOutcomeKilled      CommandOutcome = "killed"
+	CommandOutcomeOk          CommandOutcome = "ok"
+	CommandOutcomeRaised      CommandOutcome = "raised"
+	CommandOutcomeTimeout     CommandOutcome = "timeout"
+	CommandOutcomeTooLarge    CommandOutcome = "too_large"
+	CommandOutcomeUnavailable CommandOutcome = "unavailable"
+)
+
+// Valid indicates whether the value is a known member of the CommandOutcome enum.
+func (e CommandOutcome) Valid() bool {
+	switch e {
+	case CommandOutcomeBusy:
+		return true
+	case CommandOutcomeGivenUp:
+		return true
+	case CommandOutcomeKilled:
+		return true
+	case CommandOutcomeOk:
+		return true
+	case CommandOutcomeRaised:
+		return true
+	case CommandOutcomeTimeout:
+		return true
+	case CommandOutcomeTooLarge:
+		return true
+	case CommandOutcomeUnavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CommandRequestFormat.
+const (
+	CommandRequestFormatErlang CommandRequestFormat = "erlang"
+	CommandRequestFormatJSON   CommandRequestFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the CommandRequestFormat enum.
+func (e CommandRequestFormat) Valid() bool {
+	switch e {
+	case CommandRequestFormatErlang:
+		return true
+	case CommandRequestFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EventType.
 const (
 	EventTypeNodeAdded   EventType = "node.added"
@@ -711,6 +822,115 @@ type Application struct {
 
 	// Version Example: 3.10.8
 	Version string `json:"version"`
+}
+
+// CallRequest defines model for CallRequest.
+type CallRequest struct {
+	// Arguments Arguments as JSON: strings become binaries, arrays lists, objects
+	// maps with binaries as keys, `true`, `false` and `null` atoms.
+	Arguments []json.RawMessage `json:"arguments,omitempty,omitzero"`
+
+	// Call `module:function(Arguments)` in Erlang syntax, or
+	// `module:function/Arity` with `arguments`.
+	//
+	//
+	// Example: lists:seq(1, 3)
+	Call string `json:"call"`
+
+	// Families All nodes of these families.
+	Families []string `json:"families,omitempty,omitzero"`
+
+	// Format How results are told; `erlang` by default.
+	Format CallRequestFormat `json:"format,omitempty,omitzero"`
+
+	// Nodes Names of nodes.
+	Nodes []string `json:"nodes,omitempty,omitzero"`
+
+	// TimeoutSeconds The longest it may take on each node; at most, and by default, what is configured.
+	TimeoutSeconds float32 `json:"timeout_seconds,omitempty,omitzero"`
+}
+
+// CallRequestFormat How results are told; `erlang` by default.
+type CallRequestFormat string
+
+// CommandName defines model for CommandName.
+type CommandName string
+
+// CommandOutcome - `ok`: it has run, and there is a result
+// - `raised`: it raised an exception
+// - `timeout`: it was ended at its deadline
+// - `killed`: it was ended for the memory that it took
+// - `too_large`: its result did not leave the node
+// - `busy`: as many commands run on the node as may
+// - `unavailable`: the node is not attached, or was lost meanwhile
+// - `given_up`: nobody waited for it any more
+type CommandOutcome string
+
+// CommandRequest defines model for CommandRequest.
+type CommandRequest struct {
+	Application string `json:"application,omitempty,omitzero"`
+	Count       int    `json:"count,omitempty,omitzero"`
+
+	// Families All nodes of these families.
+	Families []string `json:"families,omitempty,omitzero"`
+
+	// Format How results are told; `erlang` by default.
+	Format CommandRequestFormat `json:"format,omitempty,omitzero"`
+	Module string               `json:"module,omitempty,omitzero"`
+
+	// Nodes Names of nodes.
+	Nodes []string `json:"nodes,omitempty,omitzero"`
+
+	// Process A registered name, or a pid as its node prints it.
+	//
+	// Example: <0.85.0>
+	Process string `json:"process,omitempty,omitzero"`
+
+	// TimeoutSeconds The longest it may take on each node; at most, and by default, what is configured.
+	TimeoutSeconds float32 `json:"timeout_seconds,omitempty,omitzero"`
+}
+
+// CommandRequestFormat How results are told; `erlang` by default.
+type CommandRequestFormat string
+
+// CommandResult defines model for CommandResult.
+type CommandResult struct {
+	DurationSeconds float32 `json:"duration_seconds"`
+
+	// Error What is wrong where the outcome is not `ok`, in words.
+	Error string `json:"error,omitempty,omitzero"`
+
+	// JSON The result as JSON, with `format` `json`: atoms and binaries are
+	// strings, `undefined` is null, tuples are arrays, and what JSON has
+	// nothing for is Erlang text.
+	JSON interface{} `json:"json,omitempty,omitzero"`
+	Node string      `json:"node"`
+
+	// Outcome - `ok`: it has run, and there is a result
+	// - `raised`: it raised an exception
+	// - `timeout`: it was ended at its deadline
+	// - `killed`: it was ended for the memory that it took
+	// - `too_large`: its result did not leave the node
+	// - `busy`: as many commands run on the node as may
+	// - `unavailable`: the node is not attached, or was lost meanwhile
+	// - `given_up`: nobody waited for it any more
+	Outcome CommandOutcome `json:"outcome"`
+
+	// Result The result as Erlang text, with `format` `erlang`.
+	//
+	// Example: [1,2,3]
+	Result string `json:"result,omitempty,omitzero"`
+}
+
+// CommandResults defines model for CommandResults.
+type CommandResults struct {
+	Failed int `json:"failed"`
+
+	// Results One for each node, by name.
+	Results []CommandResult `json:"results"`
+
+	// Succeeded On how many nodes the outcome is `ok`.
+	Succeeded int `json:"succeeded"`
 }
 
 // ConnectedNodes Which nodes that a node is connected to are attached too, and which of
@@ -1739,6 +1959,12 @@ type CommentAlarmJSONRequestBody = AlarmNote
 // UnacknowledgeAlarmJSONRequestBody defines body for UnacknowledgeAlarm for application/json ContentType.
 type UnacknowledgeAlarmJSONRequestBody = AlarmNote
 
+// CallFunctionJSONRequestBody defines body for CallFunction for application/json ContentType.
+type CallFunctionJSONRequestBody = CallRequest
+
+// RunCommandJSONRequestBody defines body for RunCommand for application/json ContentType.
+type RunCommandJSONRequestBody = CommandRequest
+
 // MergeFamiliesJSONRequestBody defines body for MergeFamilies for application/json ContentType.
 type MergeFamiliesJSONRequestBody = FamilyMerge
 
@@ -1867,6 +2093,12 @@ type ServerInterface interface {
 	// UnacknowledgeAlarm Take an acknowledgement back
 	// (POST /alarms/{id}/unacknowledge)
 	UnacknowledgeAlarm(w http.ResponseWriter, r *http.Request, id AlarmID)
+	// CallFunction Call a function on nodes
+	// (POST /commands/call)
+	CallFunction(w http.ResponseWriter, r *http.Request)
+	// RunCommand Run a ready-made command on nodes
+	// (POST /commands/{command})
+	RunCommand(w http.ResponseWriter, r *http.Request, command CommandName)
 	// StreamEvents Follow what happens to nodes
 	// (GET /events)
 	StreamEvents(w http.ResponseWriter, r *http.Request, params StreamEventsParams)
@@ -2413,6 +2645,46 @@ func (siw *ServerInterfaceWrapper) UnacknowledgeAlarm(w http.ResponseWriter, r *
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UnacknowledgeAlarm(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CallFunction operation middleware
+func (siw *ServerInterfaceWrapper) CallFunction(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CallFunction(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RunCommand operation middleware
+func (siw *ServerInterfaceWrapper) RunCommand(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "command" -------------
+	var command CommandName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "command", r.PathValue("command"), &command, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "command", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RunCommand(w, r, command)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3818,6 +4090,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/notifications/query_range", wrapper.QueryNotifications)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.yaml", wrapper.GetSpecYAML)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.json", wrapper.GetSpecJSON)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/commands/call", wrapper.CallFunction)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/commands/{command}", wrapper.RunCommand)
 
 	return m
 }
@@ -4244,6 +4518,85 @@ type UnacknowledgeAlarmdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UnacknowledgeAlarmdefaultApplicationProblemPlusJSONResponse) VisitUnacknowledgeAlarmResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CallFunctionRequestObject struct {
+	Body *CallFunctionJSONRequestBody
+}
+
+type CallFunctionResponseObject interface {
+	VisitCallFunctionResponse(w http.ResponseWriter) error
+}
+
+type CallFunction200JSONResponse CommandResults
+
+func (response CallFunction200JSONResponse) VisitCallFunctionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CallFunctiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CallFunctiondefaultApplicationProblemPlusJSONResponse) VisitCallFunctionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunCommandRequestObject struct {
+	Command CommandName `json:"command"`
+	Body    *RunCommandJSONRequestBody
+}
+
+type RunCommandResponseObject interface {
+	VisitRunCommandResponse(w http.ResponseWriter) error
+}
+
+type RunCommand200JSONResponse CommandResults
+
+func (response RunCommand200JSONResponse) VisitRunCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunCommanddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RunCommanddefaultApplicationProblemPlusJSONResponse) VisitRunCommandResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5466,6 +5819,12 @@ type StrictServerInterface interface {
 	// UnacknowledgeAlarm Take an acknowledgement back
 	// (POST /alarms/{id}/unacknowledge)
 	UnacknowledgeAlarm(ctx context.Context, request UnacknowledgeAlarmRequestObject) (UnacknowledgeAlarmResponseObject, error)
+	// CallFunction Call a function on nodes
+	// (POST /commands/call)
+	CallFunction(ctx context.Context, request CallFunctionRequestObject) (CallFunctionResponseObject, error)
+	// RunCommand Run a ready-made command on nodes
+	// (POST /commands/{command})
+	RunCommand(ctx context.Context, request RunCommandRequestObject) (RunCommandResponseObject, error)
 	// StreamEvents Follow what happens to nodes
 	// (GET /events)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
@@ -5882,6 +6241,70 @@ func (sh *strictHandler) UnacknowledgeAlarm(w http.ResponseWriter, r *http.Reque
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UnacknowledgeAlarmResponseObject); ok {
 		if err := validResponse.VisitUnacknowledgeAlarmResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CallFunction operation middleware
+func (sh *strictHandler) CallFunction(w http.ResponseWriter, r *http.Request) {
+	var request CallFunctionRequestObject
+
+	var body CallFunctionJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CallFunction(ctx, request.(CallFunctionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CallFunction")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CallFunctionResponseObject); ok {
+		if err := validResponse.VisitCallFunctionResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RunCommand operation middleware
+func (sh *strictHandler) RunCommand(w http.ResponseWriter, r *http.Request, command CommandName) {
+	var request RunCommandRequestObject
+
+	request.Command = command
+
+	var body RunCommandJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RunCommand(ctx, request.(RunCommandRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RunCommand")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RunCommandResponseObject); ok {
+		if err := validResponse.VisitRunCommandResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

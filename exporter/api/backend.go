@@ -42,6 +42,8 @@ const (
 	CodeNotFound                    // 404
 	CodeConflict                    // 409
 	CodeUnavailable                 // 503
+	CodeForbidden                   // 403
+	CodeBusy                        // 429
 )
 
 // Error is an error of a [Backend] that the client gets to read.

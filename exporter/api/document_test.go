@@ -47,7 +47,7 @@ func TestRoutesAreDocumented(t *testing.T) {
 	require.NoError(t, err)
 	s, err := api.New(api.Options{Backend: newFleet()})
 	require.NoError(t, err)
-	require.Len(t, s.Routes(), 31)
+	require.Len(t, s.Routes(), 33)
 	for _, r := range s.Routes() {
 		row := "| `" + r.Method + " " + r.Pattern + "` | " + r.Role.String() + " |"
 		require.Contains(t, string(text), row)

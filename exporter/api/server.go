@@ -42,6 +42,8 @@ type Options struct {
 	Live Live
 	// Past answers what was before; without it, its operation is not there.
 	Past Past
+	// Commands runs them; without it they are switched off.
+	Commands Commands
 	// Logger gets the errors that clients do not get to read.
 	Logger *slog.Logger
 	// Registerer gets the metrics of this package, if there is one.
@@ -71,6 +73,7 @@ type Server struct {
 	// notifications is nil where there are none.
 	notifications Notifications
 	now           func() time.Time
+	commands      Commands
 	topology      Topology
 	live          Live
 	past          Past
@@ -93,6 +96,9 @@ func New(o Options) (*Server, error) {
 	if o.Topology == nil {
 		o.Topology = noTopology{}
 	}
+	if o.Commands == nil {
+		o.Commands = noCommands{}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -107,7 +113,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	s := &Server{
-		backend: o.Backend, topology: o.Topology, notifications: o.Notifications, live: o.Live, past: o.Past, stopped: make(chan struct{}), now: o.Now, logger: o.Logger, document: doc,
+		backend: o.Backend, topology: o.Topology, commands: o.Commands, notifications: o.Notifications, live: o.Live, past: o.Past, stopped: make(chan struct{}), now: o.Now, logger: o.Logger, document: doc,
 		hub: newHub(o.Now, Event{Type: EventTypeReset}), heartbeat: o.Heartbeat,
 	}
 	if o.Registerer != nil {
@@ -231,7 +237,7 @@ func (s *Server) prepare(op *operation, next http.HandlerFunc) http.Handler {
 			return
 		}
 		ctx := r.Context()
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !slices.Contains(op.route.Operation.Tags, tagCommands) {
 			// What was begun is brought to its end, also when the client
 			// does not wait for it.
 			ctx = context.WithoutCancel(ctx)

@@ -45,6 +45,7 @@ type Config struct {
 	Alarms         Alarms            `yaml:"alarms"`
 	Alertmanager   Alertmanager      `yaml:"alertmanager"`
 	Logs           Logs              `yaml:"logs"`
+	Commands       Commands          `yaml:"commands"`
 	Graphite       *Graphite         `yaml:"graphite,omitempty"`
 	Prometheus     *Prometheus       `yaml:"prometheus,omitempty"`
 	Targets        []Target          `yaml:"targets,omitempty"`
@@ -229,6 +230,7 @@ func Default() Config {
 		Alarms:       defaultAlarms(),
 		Alertmanager: defaultAlertmanager(),
 		Logs:         defaultLogs(),
+		Commands:     defaultCommands(),
 	}
 }
 

@@ -85,6 +85,7 @@ func (v *validator) check(c *Config) {
 	v.secrets(&c.Secrets)
 	v.auth(&c.Auth)
 	v.logs(c)
+	v.commands(&c.Commands)
 	v.graphite(c)
 	v.prometheus(c.Prometheus)
 	if c.Storage.IsZero() && c.Auth.operates() && !v.doc.BadBelow("storage") {

@@ -19,11 +19,15 @@ const maxFormat = 4096
 // "..." says so. Identifiers have the node's name where Erlang prints a
 // number that means something on one node only: <rabbit@host.85.0>,
 // #Port<rabbit@host.5>, #Ref<rabbit@host.4.3.2.1>.
-func Format(t Term) string {
-	var p printer
+func Format(t Term) string { return FormatLimit(t, maxFormat) }
+
+// FormatLimit is Format with another limit than 4096 bytes; one that is smaller
+// counts as that.
+func FormatLimit(t Term, limit int) string {
+	p := printer{most: max(limit, maxFormat)}
 	p.term(t)
 	if p.full() {
-		cut := maxFormat
+		cut := p.most
 		for cut > 0 && !utf8.RuneStart(p.out[cut]) {
 			cut--
 		}
@@ -44,10 +48,11 @@ func (r Ref) String() string { return Format(r) }
 // printer collects output until it is full. Every nested term writes a byte
 // before it goes deeper, so that depth is bounded by length.
 type printer struct {
-	out []byte
+	out  []byte
+	most int
 }
 
-func (p *printer) full() bool { return len(p.out) > maxFormat }
+func (p *printer) full() bool { return len(p.out) > p.most }
 
 func (p *printer) write(s string) {
 	if !p.full() {
@@ -128,7 +133,7 @@ func (p *printer) identifier(t Term) {
 
 // unquoted is the name of a node or module as it is known.
 func unquoted(a Atom) string {
-	var p printer
+	p := printer{most: maxFormat}
 	p.escaped(string(a), '>')
 	return string(p.out)
 }
@@ -162,6 +167,8 @@ var reserved = strings.Fields(`after and andalso band begin bnot bor bsl bsr
 	bxor case catch cond div else end fun if let maybe not of or orelse receive
 	rem try when xor`)
 
+func isReserved(s string) bool { return slices.Contains(reserved, s) }
+
 // isBare says whether an atom needs no quotes.
 func isBare(s string) bool {
 	if s == "" || s[0] < 'a' || s[0] > 'z' {
@@ -170,7 +177,7 @@ func isBare(s string) bool {
 	odd := func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '@')
 	}
-	return !strings.ContainsFunc(s, odd) && !slices.Contains(reserved, s)
+	return !strings.ContainsFunc(s, odd) && !isReserved(s)
 }
 
 // escaped writes text so that it can stand between quotes.
@@ -237,7 +244,7 @@ func formatFloat(f float64) string {
 }
 
 func (p *printer) binary(b []byte) {
-	shown := head(b)
+	shown := head(b, p.most)
 	if len(b) > 0 && utf8.Valid(shown) && isText(string(shown)) {
 		p.write(`<<"`)
 		p.escaped(string(shown), '"')
@@ -254,11 +261,11 @@ func (p *printer) binary(b []byte) {
 }
 
 // head is as much of b as can be shown, without half a character at its end.
-func head(b []byte) []byte {
-	if len(b) <= maxFormat+utf8.UTFMax {
+func head(b []byte, most int) []byte {
+	if len(b) <= most+utf8.UTFMax {
 		return b
 	}
-	b = b[:maxFormat+utf8.UTFMax]
+	b = b[:most+utf8.UTFMax]
 	for i := 1; i < utf8.UTFMax; i++ {
 		if last := b[len(b)-i:]; utf8.RuneStart(last[0]) {
 			if !utf8.FullRune(last) {
@@ -306,7 +313,7 @@ func (p *printer) bitString(b BitString) {
 }
 
 func (p *printer) string(s String) {
-	shown := s[:min(len(s), maxFormat+1)]
+	shown := s[:min(len(s), p.most+1)]
 	if text := latin1(shown); len(s) > 0 && isText(text) {
 		p.write(`"`)
 		p.escaped(text, '"')
@@ -319,7 +326,7 @@ func (p *printer) string(s String) {
 }
 
 func (p *printer) list(l List) {
-	if text, ok := characters(l[:min(len(l), maxFormat+1)]); ok {
+	if text, ok := characters(l[:min(len(l), p.most+1)]); ok {
 		p.write(`"`)
 		p.escaped(text, '"')
 		p.write(`"`)

@@ -41,6 +41,8 @@ type Session interface {
 	Configure(ctx context.Context, source string, config agent.Term) error
 	SwitchOff(ctx context.Context, source string) error
 	Call(ctx context.Context, module, function string, args ...agent.Term) (agent.Term, error)
+	// Run has the agent run a command; see the method of *agent.Session.
+	Run(ctx context.Context, c agent.Command, timeout time.Duration, maxBytes int) (agent.Term, error)
 	// Done is closed when the session has ended; Err then says why.
 	Done() <-chan struct{}
 	Err() error

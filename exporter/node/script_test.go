@@ -163,6 +163,10 @@ func (s *session) Configure(context.Context, string, agent.Term) error { return 
 
 func (s *session) SwitchOff(context.Context, string) error { return nil }
 
+func (s *session) Run(context.Context, agent.Command, time.Duration, int) (agent.Term, error) {
+	return nil, agent.ErrNoAgent
+}
+
 func (s *session) Call(context.Context, string, string, ...agent.Term) (agent.Term, error) {
 	return nil, errors.New("no such function")
 }

@@ -56,6 +56,8 @@ var wantRoles = map[string]string{
 	"GET /api/v1/families/{family}/diff":     "read",
 	"POST /api/v1/families/{family}/rename":  "operate",
 	"POST /api/v1/families/{family}/merge":   "operate",
+	"POST /api/v1/commands/call":             "operate",
+	"POST /api/v1/commands/{command}":        "operate",
 	"GET /api/v1/family-rules":               "read",
 	"POST /api/v1/family-rules":              "operate",
 	"DELETE /api/v1/family-rules/{id}":       "operate",

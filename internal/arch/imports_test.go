@@ -50,6 +50,8 @@ var rooms = map[string][]string{
 	"exporter/discovery": {},
 	"exporter/dist":      {"exporter/etf"},
 	"exporter/etf":       {},
+	// command has agents run what is asked for.
+	"exporter/command": {"exporter/agent"},
 	// doctor goes the way of an attachment step by step.
 	"exporter/doctor":  {"exporter/agent", "exporter/dist"},
 	"exporter/history": {},

@@ -140,6 +140,117 @@ func (e AlarmState) Valid() bool {
 	}
 }
 
+// Defines values for CallRequestFormat.
+const (
+	CallRequestFormatErlang CallRequestFormat = "erlang"
+	CallRequestFormatJSON   CallRequestFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the CallRequestFormat enum.
+func (e CallRequestFormat) Valid() bool {
+	switch e {
+	case CallRequestFormatErlang:
+		return true
+	case CallRequestFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CommandName.
+const (
+	CommandNameApplicationEnv CommandName = "application-env"
+	CommandNameApplications   CommandName = "applications"
+	CommandNameChangedCode    CommandName = "changed-code"
+	CommandNameGarbageCollect CommandName = "garbage-collect"
+	CommandNameInspectProcess CommandName = "inspect-process"
+	CommandNameProcessState   CommandName = "process-state"
+	CommandNameReleases       CommandName = "releases"
+	CommandNameSoftPurge      CommandName = "soft-purge"
+	CommandNameTopEts         CommandName = "top-ets"
+)
+
+// Valid indicates whether the value is a known member of the CommandName enum.
+func (e CommandName) Valid() bool {
+	switch e {
+	case CommandNameApplicationEnv:
+		return true
+	case CommandNameApplications:
+		return true
+	case CommandNameChangedCode:
+		return true
+	case CommandNameGarbageCollect:
+		return true
+	case CommandNameInspectProcess:
+		return true
+	case CommandNameProcessState:
+		return true
+	case CommandNameReleases:
+		return true
+	case CommandNameSoftPurge:
+		return true
+	case CommandNameTopEts:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CommandOutcome.
+const (
+	CommandOutcomeBusy        CommandOutcome = "busy"
+	CommandOutcomeGivenUp     CommandOutcome = "given_up"
+	CommandOutcomeKilled      CommandOutcome = "killed"
+	CommandOutcomeOk          CommandOutcome = "ok"
+	CommandOutcomeRaised      CommandOutcome = "raised"
+	CommandOutcomeTimeout     CommandOutcome = "timeout"
+	CommandOutcomeTooLarge    CommandOutcome = "too_large"
+	CommandOutcomeUnavailable CommandOutcome = "unavailable"
+)
+
+// Valid indicates whether the value is a known member of the CommandOutcome enum.
+func (e CommandOutcome) Valid() bool {
+	switch e {
+	case CommandOutcomeBusy:
+		return true
+	case CommandOutcomeGivenUp:
+		return true
+	case CommandOutcomeKilled:
+		return true
+	case CommandOutcomeOk:
+		return true
+	case CommandOutcomeRaised:
+		return true
+	case CommandOutcomeTimeout:
+		return true
+	case CommandOutcomeTooLarge:
+		return true
+	case CommandOutcomeUnavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CommandRequestFormat.
+const (
+	CommandRequestFormatErlang CommandRequestFormat = "erlang"
+	CommandRequestFormatJSON   CommandRequestFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the CommandRequestFormat enum.
+func (e CommandRequestFormat) Valid() bool {
+	switch e {
+	case CommandRequestFormatErlang:
+		return true
+	case CommandRequestFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EventType.
 const (
 	EventTypeNodeAdded   EventType = "node.added"
@@ -710,6 +821,115 @@ type Application struct {
 
 	// Version Example: 3.10.8
 	Version string `json:"version"`
+}
+
+// CallRequest defines model for CallRequest.
+type CallRequest struct {
+	// Arguments Arguments as JSON: strings become binaries, arrays lists, objects
+	// maps with binaries as keys, `true`, `false` and `null` atoms.
+	Arguments []json.RawMessage `json:"arguments,omitempty,omitzero"`
+
+	// Call `module:function(Arguments)` in Erlang syntax, or
+	// `module:function/Arity` with `arguments`.
+	//
+	//
+	// Example: lists:seq(1, 3)
+	Call string `json:"call"`
+
+	// Families All nodes of these families.
+	Families []string `json:"families,omitempty,omitzero"`
+
+	// Format How results are told; `erlang` by default.
+	Format CallRequestFormat `json:"format,omitempty,omitzero"`
+
+	// Nodes Names of nodes.
+	Nodes []string `json:"nodes,omitempty,omitzero"`
+
+	// TimeoutSeconds The longest it may take on each node; at most, and by default, what is configured.
+	TimeoutSeconds float32 `json:"timeout_seconds,omitempty,omitzero"`
+}
+
+// CallRequestFormat How results are told; `erlang` by default.
+type CallRequestFormat string
+
+// CommandName defines model for CommandName.
+type CommandName string
+
+// CommandOutcome - `ok`: it has run, and there is a result
+// - `raised`: it raised an exception
+// - `timeout`: it was ended at its deadline
+// - `killed`: it was ended for the memory that it took
+// - `too_large`: its result did not leave the node
+// - `busy`: as many commands run on the node as may
+// - `unavailable`: the node is not attached, or was lost meanwhile
+// - `given_up`: nobody waited for it any more
+type CommandOutcome string
+
+// CommandRequest defines model for CommandRequest.
+type CommandRequest struct {
+	Application string `json:"application,omitempty,omitzero"`
+	Count       int    `json:"count,omitempty,omitzero"`
+
+	// Families All nodes of these families.
+	Families []string `json:"families,omitempty,omitzero"`
+
+	// Format How results are told; `erlang` by default.
+	Format CommandRequestFormat `json:"format,omitempty,omitzero"`
+	Module string               `json:"module,omitempty,omitzero"`
+
+	// Nodes Names of nodes.
+	Nodes []string `json:"nodes,omitempty,omitzero"`
+
+	// Process A registered name, or a pid as its node prints it.
+	//
+	// Example: <0.85.0>
+	Process string `json:"process,omitempty,omitzero"`
+
+	// TimeoutSeconds The longest it may take on each node; at most, and by default, what is configured.
+	TimeoutSeconds float32 `json:"timeout_seconds,omitempty,omitzero"`
+}
+
+// CommandRequestFormat How results are told; `erlang` by default.
+type CommandRequestFormat string
+
+// CommandResult defines model for CommandResult.
+type CommandResult struct {
+	DurationSeconds float32 `json:"duration_seconds"`
+
+	// Error What is wrong where the outcome is not `ok`, in words.
+	Error string `json:"error,omitempty,omitzero"`
+
+	// JSON The result as JSON, with `format` `json`: atoms and binaries are
+	// strings, `undefined` is null, tuples are arrays, and what JSON has
+	// nothing for is Erlang text.
+	JSON interface{} `json:"json,omitempty,omitzero"`
+	Node string      `json:"node"`
+
+	// Outcome - `ok`: it has run, and there is a result
+	// - `raised`: it raised an exception
+	// - `timeout`: it was ended at its deadline
+	// - `killed`: it was ended for the memory that it took
+	// - `too_large`: its result did not leave the node
+	// - `busy`: as many commands run on the node as may
+	// - `unavailable`: the node is not attached, or was lost meanwhile
+	// - `given_up`: nobody waited for it any more
+	Outcome CommandOutcome `json:"outcome"`
+
+	// Result The result as Erlang text, with `format` `erlang`.
+	//
+	// Example: [1,2,3]
+	Result string `json:"result,omitempty,omitzero"`
+}
+
+// CommandResults defines model for CommandResults.
+type CommandResults struct {
+	Failed int `json:"failed"`
+
+	// Results One for each node, by name.
+	Results []CommandResult `json:"results"`
+
+	// Succeeded On how many nodes the outcome is `ok`.
+	Succeeded int `json:"succeeded"`
 }
 
 // ConnectedNodes Which nodes that a node is connected to are attached too, and which of
@@ -1738,6 +1958,12 @@ type CommentAlarmJSONRequestBody = AlarmNote
 // UnacknowledgeAlarmJSONRequestBody defines body for UnacknowledgeAlarm for application/json ContentType.
 type UnacknowledgeAlarmJSONRequestBody = AlarmNote
 
+// CallFunctionJSONRequestBody defines body for CallFunction for application/json ContentType.
+type CallFunctionJSONRequestBody = CallRequest
+
+// RunCommandJSONRequestBody defines body for RunCommand for application/json ContentType.
+type RunCommandJSONRequestBody = CommandRequest
+
 // MergeFamiliesJSONRequestBody defines body for MergeFamilies for application/json ContentType.
 type MergeFamiliesJSONRequestBody = FamilyMerge
 
@@ -2056,6 +2282,54 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
 	UnacknowledgeAlarm(ctx context.Context, id AlarmID, body UnacknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallFunctionWithBody Call a function on nodes
+	//
+	// Calls an Erlang function on all nodes that are named, at the same time
+	// and on each at most once. Which functions a role may call is said by
+	// `commands.allow` in the configuration. On each node it runs in a
+	// process of its own, which is ended at its deadline, when it takes too
+	// much memory, and when the client goes away. A result that is too large
+	// does not leave the node.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /commands/call (the `CallFunction` operationId).
+	CallFunctionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallFunction Call a function on nodes
+	//
+	// Calls an Erlang function on all nodes that are named, at the same time
+	// and on each at most once. Which functions a role may call is said by
+	// `commands.allow` in the configuration. On each node it runs in a
+	// process of its own, which is ended at its deadline, when it takes too
+	// much memory, and when the client goes away. A result that is too large
+	// does not leave the node.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /commands/call (the `CallFunction` operationId).
+	CallFunction(ctx context.Context, body CallFunctionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RunCommandWithBody Run a ready-made command on nodes
+	//
+	// Runs one of the commands on all nodes that are named, at the same time
+	// and on each at most once, with the limits of calls.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /commands/{command} (the `RunCommand` operationId).
+	RunCommandWithBody(ctx context.Context, command CommandName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RunCommand Run a ready-made command on nodes
+	//
+	// Runs one of the commands on all nodes that are named, at the same time
+	// and on each at most once, with the limits of calls.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /commands/{command} (the `RunCommand` operationId).
+	RunCommand(ctx context.Context, command CommandName, body RunCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StreamEvents Follow what happens to nodes
 	//
@@ -2657,6 +2931,94 @@ func (c *Client) UnacknowledgeAlarmWithBody(ctx context.Context, id AlarmID, con
 // Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
 func (c *Client) UnacknowledgeAlarm(ctx context.Context, id AlarmID, body UnacknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnacknowledgeAlarmRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallFunctionWithBody Call a function on nodes
+//
+// Calls an Erlang function on all nodes that are named, at the same time
+// and on each at most once. Which functions a role may call is said by
+// `commands.allow` in the configuration. On each node it runs in a
+// process of its own, which is ended at its deadline, when it takes too
+// much memory, and when the client goes away. A result that is too large
+// does not leave the node.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /commands/call (the `CallFunction` operationId).
+func (c *Client) CallFunctionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallFunctionRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallFunction Call a function on nodes
+//
+// Calls an Erlang function on all nodes that are named, at the same time
+// and on each at most once. Which functions a role may call is said by
+// `commands.allow` in the configuration. On each node it runs in a
+// process of its own, which is ended at its deadline, when it takes too
+// much memory, and when the client goes away. A result that is too large
+// does not leave the node.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /commands/call (the `CallFunction` operationId).
+func (c *Client) CallFunction(ctx context.Context, body CallFunctionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallFunctionRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RunCommandWithBody Run a ready-made command on nodes
+//
+// Runs one of the commands on all nodes that are named, at the same time
+// and on each at most once, with the limits of calls.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /commands/{command} (the `RunCommand` operationId).
+func (c *Client) RunCommandWithBody(ctx context.Context, command CommandName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRunCommandRequestWithBody(c.Server, command, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RunCommand Run a ready-made command on nodes
+//
+// Runs one of the commands on all nodes that are named, at the same time
+// and on each at most once, with the limits of calls.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /commands/{command} (the `RunCommand` operationId).
+func (c *Client) RunCommand(ctx context.Context, command CommandName, body RunCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRunCommandRequest(c.Server, command, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3890,6 +4252,93 @@ func NewUnacknowledgeAlarmRequestWithBody(server string, id AlarmID, contentType
 	}
 
 	operationPath := fmt.Sprintf("/alarms/%s/unacknowledge", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCallFunctionRequest calls the generic CallFunction builder with application/json body
+func NewCallFunctionRequest(server string, body CallFunctionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCallFunctionRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCallFunctionRequestWithBody constructs an http.Request for the CallFunction method, with any body, and a specified content type
+func NewCallFunctionRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/commands/call")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRunCommandRequest calls the generic RunCommand builder with application/json body
+func NewRunCommandRequest(server string, command CommandName, body RunCommandJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRunCommandRequestWithBody(server, command, "application/json", bodyReader)
+}
+
+// NewRunCommandRequestWithBody constructs an http.Request for the RunCommand method, with any body, and a specified content type
+func NewRunCommandRequestWithBody(server string, command CommandName, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "command", command, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/commands/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5684,6 +6133,54 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /alarms/{id}/unacknowledge (the `UnacknowledgeAlarm` operationId).
 	UnacknowledgeAlarmWithResponse(ctx context.Context, id AlarmID, body UnacknowledgeAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnacknowledgeAlarmResponse, error)
 
+	// CallFunctionWithBodyWithResponse Call a function on nodes
+	//
+	// Calls an Erlang function on all nodes that are named, at the same time
+	// and on each at most once. Which functions a role may call is said by
+	// `commands.allow` in the configuration. On each node it runs in a
+	// process of its own, which is ended at its deadline, when it takes too
+	// much memory, and when the client goes away. A result that is too large
+	// does not leave the node.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /commands/call (the `CallFunction` operationId).
+	CallFunctionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallFunctionResponse, error)
+
+	// CallFunctionWithResponse Call a function on nodes
+	//
+	// Calls an Erlang function on all nodes that are named, at the same time
+	// and on each at most once. Which functions a role may call is said by
+	// `commands.allow` in the configuration. On each node it runs in a
+	// process of its own, which is ended at its deadline, when it takes too
+	// much memory, and when the client goes away. A result that is too large
+	// does not leave the node.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /commands/call (the `CallFunction` operationId).
+	CallFunctionWithResponse(ctx context.Context, body CallFunctionJSONRequestBody, reqEditors ...RequestEditorFn) (*CallFunctionResponse, error)
+
+	// RunCommandWithBodyWithResponse Run a ready-made command on nodes
+	//
+	// Runs one of the commands on all nodes that are named, at the same time
+	// and on each at most once, with the limits of calls.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /commands/{command} (the `RunCommand` operationId).
+	RunCommandWithBodyWithResponse(ctx context.Context, command CommandName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RunCommandResponse, error)
+
+	// RunCommandWithResponse Run a ready-made command on nodes
+	//
+	// Runs one of the commands on all nodes that are named, at the same time
+	// and on each at most once, with the limits of calls.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /commands/{command} (the `RunCommand` operationId).
+	RunCommandWithResponse(ctx context.Context, command CommandName, body RunCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RunCommandResponse, error)
+
 	// StreamEventsWithResponse Follow what happens to nodes
 	//
 	// Server-sent events (`text/event-stream`), without end. `event` is the
@@ -6501,6 +6998,102 @@ func (r UnacknowledgeAlarmResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UnacknowledgeAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CallFunctionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CommandResults
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CallFunctionResponse) GetJSON200() *CommandResults {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CallFunctionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CallFunctionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CallFunctionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CallFunctionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CallFunctionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RunCommandResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CommandResults
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RunCommandResponse) GetJSON200() *CommandResults {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RunCommandResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RunCommandResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RunCommandResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RunCommandResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RunCommandResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7973,6 +8566,78 @@ func (c *ClientWithResponses) UnacknowledgeAlarmWithResponse(ctx context.Context
 	return ParseUnacknowledgeAlarmResponse(rsp)
 }
 
+// CallFunctionWithBodyWithResponse Call a function on nodes
+//
+// Calls an Erlang function on all nodes that are named, at the same time
+// and on each at most once. Which functions a role may call is said by
+// `commands.allow` in the configuration. On each node it runs in a
+// process of its own, which is ended at its deadline, when it takes too
+// much memory, and when the client goes away. A result that is too large
+// does not leave the node.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /commands/call (the `CallFunction` operationId).
+func (c *ClientWithResponses) CallFunctionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallFunctionResponse, error) {
+	rsp, err := c.CallFunctionWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallFunctionResponse(rsp)
+}
+
+// CallFunctionWithResponse Call a function on nodes
+//
+// Calls an Erlang function on all nodes that are named, at the same time
+// and on each at most once. Which functions a role may call is said by
+// `commands.allow` in the configuration. On each node it runs in a
+// process of its own, which is ended at its deadline, when it takes too
+// much memory, and when the client goes away. A result that is too large
+// does not leave the node.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /commands/call (the `CallFunction` operationId).
+func (c *ClientWithResponses) CallFunctionWithResponse(ctx context.Context, body CallFunctionJSONRequestBody, reqEditors ...RequestEditorFn) (*CallFunctionResponse, error) {
+	rsp, err := c.CallFunction(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallFunctionResponse(rsp)
+}
+
+// RunCommandWithBodyWithResponse Run a ready-made command on nodes
+//
+// Runs one of the commands on all nodes that are named, at the same time
+// and on each at most once, with the limits of calls.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /commands/{command} (the `RunCommand` operationId).
+func (c *ClientWithResponses) RunCommandWithBodyWithResponse(ctx context.Context, command CommandName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RunCommandResponse, error) {
+	rsp, err := c.RunCommandWithBody(ctx, command, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRunCommandResponse(rsp)
+}
+
+// RunCommandWithResponse Run a ready-made command on nodes
+//
+// Runs one of the commands on all nodes that are named, at the same time
+// and on each at most once, with the limits of calls.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /commands/{command} (the `RunCommand` operationId).
+func (c *ClientWithResponses) RunCommandWithResponse(ctx context.Context, command CommandName, body RunCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RunCommandResponse, error) {
+	rsp, err := c.RunCommand(ctx, command, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRunCommandResponse(rsp)
+}
+
 // StreamEventsWithResponse Follow what happens to nodes
 //
 // Server-sent events (`text/event-stream`), without end. `event` is the
@@ -8820,6 +9485,72 @@ func ParseUnacknowledgeAlarmResponse(rsp *http.Response) (*UnacknowledgeAlarmRes
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCallFunctionResponse parses an HTTP response from a CallFunctionWithResponse call
+func ParseCallFunctionResponse(rsp *http.Response) (*CallFunctionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CallFunctionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CommandResults
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRunCommandResponse parses an HTTP response from a RunCommandWithResponse call
+func ParseRunCommandResponse(rsp *http.Response) (*RunCommandResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RunCommandResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CommandResults
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -701,6 +701,7 @@ reductions(#{helper_reductions := Helpers}) ->
 %%% ----------------------------------------------------------------------
 
 -include("collect.hrl").
+-include("commands.hrl").
 -include("distribution.hrl").
 -include("os_process.hrl").
 -include("vm.hrl").

@@ -26,6 +26,7 @@
 %%%                             does not take more for now
 %%%   {ask, Tag, Fun, Timeout}  has a helper run the function, which may wait for
 %%%                             servers of the node; the agent itself never does
+%%%   {give_up, Tag}            ends such a helper; there will be no answer of it
 %%%   {reply, Ref, Term}        answers a question
 %%%
 %%% A source fails alone: what it raises ends it, and it is started anew after a
@@ -155,6 +156,7 @@ act(Source, [Action | Actions], S) -> act(Source, Actions, do(Source, Action, S)
 
 do(Source, {event, Event}, S) -> event(Source, Event, S);
 do(Source, {ask, Tag, Fun, Timeout}, S) -> ask(Source, Tag, Fun, Timeout, S);
+do(Source, {give_up, Tag}, S) -> give_up(Source, Tag, S);
 do(_, {reply, Ref, Term}, S) -> reply(Ref, Term, S).
 
 %% Events are numbered, those that are dropped too, so that the owner sees what
@@ -211,6 +213,18 @@ too_late(Ref, #{asked := Asked} = S) ->
         _ ->
             S
     end.
+
+give_up(Source, Tag, #{asked := Asked} = S) ->
+    Given = [{Ref, Pid, Timer} || {Ref, {Of, T, Pid, Timer}} <- maps:to_list(Asked), Of =:= Source, T =:= Tag],
+    lists:foreach(
+        fun({Ref, Pid, Timer}) ->
+            erlang:demonitor(Ref, [flush]),
+            exit(Pid, kill),
+            erlang:cancel_timer(Timer, [{async, true}, {info, false}])
+        end,
+        Given
+    ),
+    S#{asked := maps:without([Ref || {Ref, _, _} <- Given], Asked)}.
 
 hand_over(Ref, Answer, #{asked := Asked0} = S0) ->
     {{Source, Tag, _, _}, Asked} = maps:take(Ref, Asked0),
@@ -270,6 +284,7 @@ source_start(sysmon, Config) -> sysmon_start(Config);
 source_start(metrics, _) -> {ok, [], none};
 source_start(logs, Config) -> logs_start(Config);
 source_start(code, Config) -> code_start(Config);
+source_start(commands, _) -> {ok, [], #{running => #{}}};
 source_start(_, _) -> {missing, unknown_source}.
 
 started({Actions, State}) -> {ok, Actions, State}.
@@ -286,6 +301,7 @@ source_tick(sasl, State) -> sasl_tick(State);
 source_tick(elarm, State) -> elarm_tick(State);
 source_tick(sysmon, State) -> sysmon_tick(State);
 source_tick(metrics, State) -> {[], State};
+source_tick(commands, State) -> {[], State};
 source_tick(logs, State) -> logs_tick(State);
 source_tick(code, State) -> code_tick(State).
 
@@ -301,6 +317,7 @@ source_answer(sasl, Tag, Answer, State) -> sasl_answer(Tag, Answer, State);
 source_answer(elarm, Tag, Answer, State) -> elarm_answer(Tag, Answer, State);
 source_answer(sysmon, Tag, Answer, State) -> sysmon_answer(Tag, Answer, State);
 source_answer(metrics, Ref, Answer, State) -> {[{reply, Ref, Answer}], State};
+source_answer(commands, Ref, Answer, State) -> commands_answer(Ref, Answer, State);
 source_answer(logs, Tag, Answer, State) -> logs_answer(Tag, Answer, State);
 source_answer(code, Tag, Answer, State) -> code_answer(Tag, Answer, State).
 
@@ -322,6 +339,8 @@ source_request(elarm, Ref, Request, State) ->
 %% Answers questions about metrics of applications that no reading asks.
 source_request(metrics, Ref, {bins, Library, Name}, State) ->
     {[{ask, Ref, fun() -> bins(Library, Name) end, 5000}], State};
+source_request(commands, Ref, Request, State) ->
+    commands_request(Ref, Request, State);
 source_request(_, Ref, _, State) ->
     {[{reply, Ref, {error, unknown_request}}], State}.
 
