@@ -99,14 +99,21 @@ command(changed_code) ->
 
 %% Processes, modules and applications come as binaries: an unknown name must
 %% not become an atom.
-command_pid(<<"<", _/binary>> = Text) ->
-    try list_to_pid(binary_to_list(Text)) of
+command_pid(Text) ->
+    case binary_to_list(Text) of
+        [$< | _] = Number -> command_local(Number);
+        _ -> command_registered(Text)
+    end.
+
+command_local(Number) ->
+    try list_to_pid(Number) of
         Pid when node(Pid) =:= node() -> Pid;
         _ -> error(no_such_process)
     catch
         error:badarg -> error(no_such_process)
-    end;
-command_pid(Name) ->
+    end.
+
+command_registered(Name) ->
     case whereis(command_atom(Name, no_such_process)) of
         Pid when is_pid(Pid) -> Pid;
         _ -> error(no_such_process)
