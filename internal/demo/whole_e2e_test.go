@@ -20,7 +20,7 @@ import (
 	"github.com/erlops/erlops/internal/erltest"
 )
 
-var listed = regexp.MustCompile(`(?m)^  (\S+) +(http://127\.0\.0\.1:\d+)/$`)
+var listed = regexp.MustCompile(`(?m)^ {2}(\S+) +(http://127\.0\.0\.1:\d+)/$`)
 
 // TestWholeDemo runs what `make demo` does: the nodes are in Prometheus, and the
 // alarm that one of them raises is in Alertmanager.
