@@ -78,7 +78,7 @@ func TestSilentPeer(t *testing.T) {
 		_, err := p.attach(1)
 		return errors.Join(err, p.drain())
 	}))
-	wait(t, c, 5*time.Second)
+	require.Less(t, wait(t, c, 5*time.Second), time.Second)
 	require.ErrorIs(t, c.Err(), dist.ErrTimeout)
 }
 

@@ -49,7 +49,7 @@ type LokiOptions struct {
 // source are labels; all else that is known of an entry is structured metadata.
 type Loki struct {
 	LokiOptions
-	most int // bytes in a request, for now
+	most int // bytes in a request; smaller after Loki has refused one as too large
 }
 
 // NewLoki returns a Loki; it asks nothing of the server.
