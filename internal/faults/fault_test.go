@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +45,9 @@ type fault struct {
 	// means that the fault passes too fast to be looked at.
 	state      client.State
 	kind, says string
+	// then is the kind that attempts to attach meet, when it is not the kind of
+	// what ended the connection: the log has that, the API has the last one.
+	then string
 	// restarts says that another emulator answers afterwards, and frozen that
 	// the node cannot be looked into meanwhile.
 	restarts, frozen bool
@@ -100,8 +104,14 @@ func (s *scene) requireSeen(begun time.Time, o *outcome) {
 	f := s.fault
 	n, _ := s.exporter.Await(s.node.Name, s.pace.silence()+10*time.Second, fmt.Sprintf("%s with %s and %q", f.state, f.kind, f.says),
 		func(n client.Node) bool {
-			return n.State == f.state && n.LastErrorKind == f.kind && strings.Contains(n.LastError, f.says)
+			if n.State != f.state {
+				return false
+			}
+			return n.LastErrorKind == f.kind && strings.Contains(n.LastError, f.says) || f.then != "" && n.LastErrorKind == f.then
 		})
+	if f.then != "" {
+		require.Regexp(s.t, `msg="connection lost".*`+regexp.QuoteMeta(f.says), s.exporter.Log())
+	}
 	o.noticed = rounded(time.Since(begun))
 	o.reads = string(f.state) + ", " + f.kind + ": " + s.plain(n.LastError)
 	page := s.exporter.Probe(s.node.Name, scrapeTimeout)

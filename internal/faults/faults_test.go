@@ -63,8 +63,9 @@ func networkFaults() []fault {
 		},
 		{
 			name: "reset", network: true,
+			// The connection is reset, and so is every attempt in its handshake.
 			strike: toxify("reset_peer", `{"timeout": 0}`), heal: detoxify,
-			state: client.StateDown, kind: "closed", says: "it has to be dialled again",
+			state: client.StateDown, kind: "closed", says: "it has to be dialled again", then: "protocol",
 		},
 		{
 			// What 10 % of lost packets are to TCP: retransmission timeouts.
@@ -92,6 +93,10 @@ func nodeFaults() []fault {
 				// read last.
 				page := s.exporter.Probe(s.node.Name, scrapeTimeout)
 				require.Less(s.t, page.Took, scrapeTimeout)
+				require.Contains(s.t, page.Body, "\nerlang_up 1\n")
+				require.NotContains(s.t, page.Body, "\nerlang_exporter_snapshot_age_seconds 0\n", "the page does not say how old it is")
+				require.Positive(s.t, s.exporter.Sample(
+					`erlang_exporter_scrape_errors_total{collector="snapshot",node="`+s.node.Name+`",reason="timeout"}`))
 				s.t.Cleanup(func() { _ = syscall.Kill(s.node.Pid, syscall.SIGCONT) })
 				s.since = stopped
 			},
