@@ -38,14 +38,11 @@ func main() {
 
 // exitCode is for scripts; docs/deploy.md has the codes.
 func exitCode(err error) int {
-	var own *clikit.ExitError
+	code := clikit.Code(err)
+	if code != clikit.ExitFailed {
+		return code
+	}
 	switch {
-	case err == nil:
-		return clikit.ExitOK
-	case errors.As(err, &own):
-		return own.Code
-	case errors.Is(err, context.Canceled):
-		return clikit.ExitInterrupted
 	case errors.Is(err, fleet.ErrNotFound):
 		return clikit.ExitNotFound
 	case errors.Is(err, fleet.ErrConflict), errors.Is(err, fleet.ErrInvalid):
@@ -53,7 +50,7 @@ func exitCode(err error) int {
 	case errors.Is(err, fleet.ErrUnavailable):
 		return clikit.ExitUnreachable
 	}
-	return clikit.ExitFailed
+	return code
 }
 
 // program is erl-deploy without the process around it.

@@ -246,6 +246,7 @@ func TestExitCodes(t *testing.T) {
 		"unknown flag":    {[]string{"status", "--destroy"}, clikit.ExitUsage, "flag provided but not defined: -destroy"},
 		"unknown sub":     {[]string{"node", "destroy"}, clikit.ExitUsage, `"node" has no command "destroy"`},
 		"no argument":     {[]string{"deploy"}, clikit.ExitUsage, "one family is needed"},
+		"missing flag":    {[]string{"release", "add", "r"}, clikit.ExitUsage, `Required flags "`},
 		"bad output":      {[]string{"status", "-o", "xml"}, clikit.ExitUsage, `--output "xml" is not one of table, json, yaml`},
 		"not found":       {[]string{"node", "show", "nobody"}, clikit.ExitNotFound, `There is no node "nobody"`},
 		"conflict":        {[]string{"provider", "remove", "Local", "--yes"}, clikit.ExitRefused, "has a domain with the provider"},

@@ -16,7 +16,7 @@ func (p *program) addNodeCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "family", Usage: "the `FAMILY` of the node (default: as found out from what it runs)"},
 			&cli.StringFlag{Name: "address", Usage: "dial the node at `HOST:PORT`, without asking an epmd"},
-			&cli.StringFlag{Name: "epmd", Usage: "ask the epmd at `ADDRESS`, host:port or host"},
+			&cli.StringFlag{Name: "epmd", Usage: "ask the epmd at `ADDRESS`: host:port, host, or :port of the node's own host"},
 			&cli.StringFlag{Name: "cookie-ref", Usage: "use the cookie and the settings of `TARGET`, an entry of targets in the configuration"},
 			&cli.PathFlag{Name: "cookie-file", Usage: "`FILE` with the node's own cookie, which the exporter stores encrypted"},
 			&cli.StringSliceFlag{Name: "label", Usage: "add a label: `NAME=VALUE`; repeatable"},

@@ -39,20 +39,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if err != nil && !clikit.Silent(err) {
 		report(p.stderr, err)
 	}
-	return exitCode(err)
-}
-
-func exitCode(err error) int {
-	own, ok := errors.AsType[*clikit.ExitError](err)
-	switch {
-	case err == nil:
-		return clikit.ExitOK
-	case ok:
-		return own.Code
-	case errors.Is(err, context.Canceled):
-		return clikit.ExitInterrupted
-	}
-	return clikit.ExitFailed
+	return clikit.Code(err)
 }
 
 // The groups of commands in the help.

@@ -302,7 +302,7 @@ func each(names []string, f func(string) error) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return &clikit.ExitError{Code: exitCode(errs[0]), Err: errors.Join(errs...)}
+	return &clikit.ExitError{Code: clikit.Code(errs[0]), Err: errors.Join(errs...)}
 }
 
 func removeNode(ctx context.Context, e *connection, name string) error {

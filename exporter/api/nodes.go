@@ -147,10 +147,8 @@ func checkRegistration(r NodeRegistration) error {
 			wrong("address", "%s: %s", why, quote(r.Address))
 		}
 	}
-	if strings.Contains(r.EPMD, ":") {
-		if why := checkHostPort(r.EPMD); why != "" {
-			wrong("epmd", "%s: %s", why, quote(r.EPMD))
-		}
+	if why := checkEPMD(r.EPMD); why != "" {
+		wrong("epmd", "%s: %s", why, quote(r.EPMD))
 	}
 	for name := range r.Labels {
 		switch {
@@ -161,6 +159,22 @@ func checkRegistration(r NodeRegistration) error {
 		}
 	}
 	return refusal(fields)
+}
+
+// checkEPMD says what is wrong with the address of an epmd, or nothing: a host
+// has the usual port, and a port is one of the node's own host.
+func checkEPMD(s string) string {
+	if !strings.Contains(s, ":") {
+		return ""
+	}
+	why := checkHostPort(s)
+	if strings.HasPrefix(s, ":") {
+		why = checkHostPort("localhost" + s)
+	}
+	if why == "is not host:port" {
+		why = "is not host:port, host or :port"
+	}
+	return why
 }
 
 // checkHostPort says what is wrong with a host:port, or nothing.

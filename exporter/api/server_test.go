@@ -171,10 +171,16 @@ func TestProblemsOfRequests(t *testing.T) {
 				field("#/address", `the port is not a number from 1 to 65535: "b:0"`),
 				field("#/cookie", "at most one of cookie and cookie_ref can be given"),
 				field("#/epmd", "at most one of address and epmd can be given"),
-				field("#/epmd", `is not host:port: "[::1"`),
+				field("#/epmd", `is not host:port, host or :port: "[::1"`),
 				field("#/labels/__meta", "label names that begin with two underscores are reserved"),
 				field("#/labels/no~1good", "is no label name"),
 			},
+		},
+		"an epmd with an impossible port of the node's host": {
+			method: "POST", path: "/nodes", status: 400, kind: "invalid-request",
+			body:   `{"name":"a@b","epmd":":70000"}`,
+			detail: "One thing in the request is wrong.",
+			errors: []api.FieldError{field("#/epmd", `the port is not a number from 1 to 65535: ":70000"`)},
 		},
 		"a long cookie is not repeated": {
 			method: "POST", path: "/nodes", status: 400, kind: "invalid-request",

@@ -1,8 +1,10 @@
 package clikit
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // The exit codes of all programs, for scripts. What a program does not list in
@@ -47,4 +49,23 @@ func Usagef(format string, args ...any) error {
 func Silent(err error) bool {
 	own, ok := errors.AsType[*ExitError](err)
 	return ok && own.Err == nil
+}
+
+// Code gives the exit code for what a program ended with: that of an ExitError,
+// ExitUsage when a flag is missing, ExitInterrupted when the context was
+// cancelled, and ExitFailed for all else.
+func Code(err error) int {
+	own, ok := errors.AsType[*ExitError](err)
+	switch {
+	case err == nil:
+		return ExitOK
+	case ok:
+		return own.Code
+	case errors.Is(err, context.Canceled):
+		return ExitInterrupted
+	case strings.HasPrefix(err.Error(), "Required flag"):
+		// The library has neither a type for it nor a hook.
+		return ExitUsage
+	}
+	return ExitFailed
 }

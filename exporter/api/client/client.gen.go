@@ -1489,7 +1489,7 @@ type NodeRegistration struct {
 	// CookieRef The name of the entry of `targets` in the configuration whose cookie to use.
 	CookieRef string `json:"cookie_ref,omitempty,omitzero"`
 
-	// EPMD Ask this epmd, as host:port or host.
+	// EPMD Ask this epmd, as host:port, host, or :port of the node's own host.
 	EPMD string `json:"epmd,omitempty,omitzero"`
 
 	// Family The family of the node, in place of the one it would get by itself.
