@@ -42,38 +42,47 @@ targets: [{name: t, family: shop, static_configs: [{targets: [%q, %q, %q]}]}]
 	for _, n := range nodes {
 		p.AwaitUp(n.Name, 30*time.Second)
 	}
-	var active []client.Alarm
-	await := func(count int) {
-		t.Helper()
-		require.Eventually(t, func() bool {
-			page := p.Get("/api/v1/alarms?name=partition_suspected")
-			var l client.AlarmList
-			if page.Status != http.StatusOK || json.Unmarshal([]byte(page.Body), &l) != nil {
-				return false
-			}
-			active = l.Alarms
-			return len(active) == count
-		}, 2*time.Minute, 100*time.Millisecond, "%v", active)
-	}
-	require.Eventually(t, func() bool {
-		var g client.Graph
-		if json.Unmarshal([]byte(p.Get("/api/v1/graph").Body), &g) != nil {
-			return false
-		}
+	requireLinks(t, p, "the links are seen from both ends", func(links []client.GraphLink) bool {
 		seen := 0
-		for _, l := range g.Links {
+		for _, l := range links {
 			if l.Status == "connected" && len(l.SeenBy) == 2 {
 				seen++
 			}
 		}
 		return seen == 3
-	}, time.Minute, 100*time.Millisecond, "the links are not seen from both ends")
+	})
 	require.Equal(t, "true", a.Eval(t, "erlang:disconnect_node('"+b.Name+"')"))
-	await(2)
-	for _, x := range active {
+	for _, x := range awaitPartitions(t, p, 2) {
 		require.Contains(t, x.Description, a.Name)
 		require.Contains(t, x.Description, b.Name)
 	}
 	require.Equal(t, "true", a.Eval(t, "net_kernel:connect_node('"+b.Name+"')"))
-	await(0)
+	awaitPartitions(t, p, 0)
+}
+
+// requireLinks waits until the graph is as wanted.
+func requireLinks(t *testing.T, p *exportertest.Process, what string, wanted func([]client.GraphLink) bool) {
+	t.Helper()
+	var g client.Graph
+	require.Eventually(t, func() bool {
+		g = client.Graph{}
+		return json.Unmarshal([]byte(p.Get("/api/v1/graph").Body), &g) == nil && wanted(g.Links)
+	}, 2*time.Minute, 100*time.Millisecond, what)
+}
+
+// awaitPartitions waits until so many nodes have the alarm of a partition, and
+// returns them.
+func awaitPartitions(t *testing.T, p *exportertest.Process, count int) []client.Alarm {
+	t.Helper()
+	var active []client.Alarm
+	require.Eventually(t, func() bool {
+		page := p.Get("/api/v1/alarms?name=partition_suspected")
+		var l client.AlarmList
+		if page.Status != http.StatusOK || json.Unmarshal([]byte(page.Body), &l) != nil {
+			return false
+		}
+		active = l.Alarms
+		return len(active) == count
+	}, 2*time.Minute, 100*time.Millisecond, "not %d alarms", count)
+	return active
 }

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,33 @@ import (
 	"github.com/erlops/erlops/exporter/snapshot"
 	"github.com/erlops/erlops/internal/erltest"
 )
+
+// TestOldCode: old code of modules that come from files counts, that of modules
+// that a program makes while it runs does not.
+func TestOldCode(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	a := exporter(t, "erl_exporter@localhost", agent.Options{})
+	const load = `[begin {ok, made, B} = compile:forms([{attribute, 1, module, made}, {attribute, 2, x, X}], %s),
+		{module, made} = code:load_binary(made, %s, B) end || X <- [1, 2]], true = erlang:check_old_code(made)`
+	for _, test := range []struct {
+		name, does string
+		want       float64
+	}{
+		{"made in memory", fmt.Sprintf(load, "[]", `"nofile"`), 0},
+		{"a deterministic build", `code:purge(made), ` + fmt.Sprintf(load, "[deterministic]", `"/lib/made.beam"`), 1},
+		{"from a file", `code:purge(made), ` + fmt.Sprintf(load, `[{source, "/src/made.erl"}]`, `"/lib/made.beam"`), 1},
+		{"deleted", "code:purge(made), code:delete(made)", 1},
+		{"purged", "code:purge(made)", 0},
+	} {
+		n.Eval(t, test.does)
+		s := attach(t, a, n, agent.Settings{}) // a new agent has not read it yet
+		got, ok := table(t, read(t, s), "code").Value("modules_old_code")
+		require.True(t, ok, test.name)
+		require.InDelta(t, test.want, got, 0, test.name)
+		require.NoError(t, s.Detach(deadline(t)))
+	}
+}
 
 // TestMoreValues holds the groups beyond prometheus.erl's against the node.
 func TestMoreValues(t *testing.T) {

@@ -458,7 +458,7 @@ func distributionRules() []Rule {
 func codeRules() []Rule {
 	return []Rule{
 		{
-			ID: "old_code", Title: "Old code lingers", Unit: "modules", Value: "modules of which old code is there",
+			ID: "old_code", Title: "Old code lingers", Unit: "modules", Value: "modules of which old code is there; not those that a program makes in memory",
 			Levels:  []Level{{Severity: Warning, Raise: 1, Clear: 1, For: 15 * time.Minute, ClearFor: checks}},
 			Meaning: "Processes may still run the code from before an upgrade, and the next upgrade of those modules kills them.",
 			Cause:   "An upgrade by hand that was not finished with a purge.",

@@ -65,7 +65,7 @@ func codeFamilies() []Family {
 	rows := []Family{
 		{Name: "erlang_vm_modules_loaded", Help: "Loaded modules", Call: "erlang:loaded/0", Samples: single("modules_loaded")},
 		{
-			Name: "erlang_vm_modules_old_code", Help: "Modules of which an older version is still loaded",
+			Name: "erlang_vm_modules_old_code", Help: "Modules of which an older version is still loaded, without those that were made in memory",
 			Call: "erlang:check_old_code/1", Samples: single("modules_old_code"),
 		},
 		{

@@ -1,19 +1,21 @@
 //go:build e2e
 
-package topology_test
+package exporter_test
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/erlops/erlops/exporter/node"
-	"github.com/erlops/erlops/exporter/topology"
+	"github.com/erlops/erlops/exporter/api/client"
+	"github.com/erlops/erlops/internal/exportertest"
 	"github.com/erlops/erlops/internal/proc"
 )
 
@@ -66,7 +68,8 @@ func namespaces(t *testing.T, n int) []string {
 }
 
 // A host that cannot reach another one, while the exporter and a third reach
-// both: the nodes notice by their ticks, and it is seen as a partition.
+// both: the nodes notice by their ticks, the graph shows a partition, and both
+// have the alarm.
 func TestPartitionBetweenNamespaces(t *testing.T) {
 	spaces := namespaces(t, 3)
 	names := make([]string, len(spaces))
@@ -87,36 +90,45 @@ func TestPartitionBetweenNamespaces(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(p.Kill)
 		// The next one connects to it.
-		require.True(t, awaited(func() bool {
+		require.Eventually(t, func() bool {
 			out, _ := exec.Command("ip", "netns", "exec", space, "epmd", "-names").Output()
 			return strings.Contains(string(out), fmt.Sprintf("name ns%d at", i))
-		}), "node %s does not start", names[i])
+		}, 30*time.Second, 50*time.Millisecond, "node %s does not start", names[i])
 	}
-	s := newSetting(t, "", "spaces", names[0])
-	s.families = []node.FamilyPattern{{Nodes: "ns.*", Family: "spaces"}}
-	w := s.start(t)
-	w.awaitUp(t, names...)
-	whole := func() bool {
-		links := w.Graph().Links
-		for _, l := range links {
-			if l.Status != topology.LinkConnected || len(l.SeenBy) != 2 {
-				return false
-			}
-		}
-		return len(links) == 3
+	p := exportertest.Start(t, exportertest.Options{
+		Config: fmt.Sprintf(`
+name: erl_exporter@%s1
+cookie_file: cookie
+alarms: {rules: {partition_suspected: {critical: {for: 1s, clear_for: 1s}}}}
+targets: [{name: spaces, family: spaces, connected_nodes: {}, static_configs: [{targets: [%q]}]}]
+`, bridgeNetwork, names[0]),
+		Files: map[string]string{"cookie": "spaces"},
+	})
+	for _, name := range names {
+		p.AwaitUp(name, 30*time.Second)
 	}
-	w.await(t, "a full mesh", whole)
+	requireLinks(t, p, "a full mesh", func(links []client.GraphLink) bool {
+		return len(links) == 3 && !slices.ContainsFunc(links, func(l client.GraphLink) bool {
+			return l.Status != "connected" || len(l.SeenBy) != 2
+		})
+	})
 
 	ip(t, "-n", spaces[0], "route", "add", "blackhole", bridgeNetwork+"3/32")
-	w.await(t, "the partition", func() bool {
-		l, ok := w.link(names[0], names[1])
-		return ok && l.Status != topology.LinkConnected && l.Partition
+	requireLinks(t, p, "the partition", func(links []client.GraphLink) bool {
+		return slices.ContainsFunc(links, func(l client.GraphLink) bool {
+			return l.A == names[0] && l.B == names[1] && l.Status != "connected" && l.Partition
+		})
 	})
-	require.Len(t, w.up(), 3, "the exporter reaches all")
-	found := w.findings(topology.PartitionSuspected)
-	require.Len(t, found, 1)
-	require.Equal(t, []string{names[0], names[1]}, found[0].Nodes)
+	for _, x := range awaitPartitions(t, p, 2) {
+		require.Contains(t, names[:2], x.Node)
+		require.Contains(t, x.Description, names[0])
+		require.Contains(t, x.Description, names[1])
+	}
+	for _, name := range names {
+		n, _ := p.Node(name)
+		require.Equal(t, client.StateUp, n.State, "the exporter reaches all")
+	}
 
 	ip(t, "-n", spaces[0], "route", "del", "blackhole", bridgeNetwork+"3/32")
-	w.stop()
+	p.Stop()
 }
