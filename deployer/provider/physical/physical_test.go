@@ -3,9 +3,11 @@ package physical_test
 import (
 	"context"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/erlops/erlops/deployer/fleet"
@@ -154,5 +156,37 @@ func TestDestroySweeps(t *testing.T) {
 		require.NoError(t, p.Remove(t.Context(), left[0]))
 	}
 	require.Empty(t, a.Processes(t))
+	require.Equal(t, before, a.Files(t))
+}
+
+// TestDestroySideBySide deletes all nodes of a host at the same time, when each
+// sees the reservations of the others.
+func TestDestroySideBySide(t *testing.T) {
+	t.Parallel()
+	a := sshtest.Start(t, sshtest.Options{})
+	before := a.Files(t)
+	p := newProvider(t, environment(t), a.Server())
+	shell, err := environment(t).OpenHost(t.Context(), a.Login())
+	require.NoError(t, err)
+	defer shell.Close()
+	var machines []provider.Machine
+	for range 3 {
+		r := request(a.Address, "erl")
+		m, err := p.Create(t.Context(), r)
+		require.NoError(t, err)
+		machines = append(machines, m)
+		_, err = shell.Exec(t.Context(), nil, "sh", "-c", `mkdir -p ".erl-deploy/nodes/$1/releases/x" .erl-deploy/archives
+			: >.erl-deploy/archives/x.tar.gz`, "sh", r.Tag.NodeID)
+		require.NoError(t, err)
+	}
+	for _, m := range machines {
+		require.NoError(t, release.Sweep(t.Context(), shell, a.Address, m.Tag.NodeID))
+	}
+	require.FileExists(t, a.Home(".erl-deploy/archives/x.tar.gz"), "as far as each knows, the others may need it")
+	var wg sync.WaitGroup
+	for _, m := range machines {
+		wg.Go(func() { assert.NoError(t, p.Destroy(t.Context(), m.ID)) })
+	}
+	wg.Wait()
 	require.Equal(t, before, a.Files(t))
 }

@@ -4,8 +4,13 @@ set -eu
 cd
 umask 022
 dir=.erl-deploy/reservations
-mkdir -p "$dir"
-cat >"$dir/.$1.$$"
+text=$(cat)
+# The last other node may go just now, and the folder with it.
+tries=0
+until mkdir -p "$dir" && printf '%s\n' "$text" 2>/dev/null >"$dir/.$1.$$"; do
+  tries=$((tries + 1))
+  [ "$tries" -lt 10 ] || exit 1
+done
 ln "$dir/.$1.$$" "$dir/$1" 2>/dev/null || :
 rm -f "$dir/.$1.$$"
 printf '\036erl-deploy\036\n'
