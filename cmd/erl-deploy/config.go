@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/erlops/erlops/deployer/ssh"
 	"github.com/erlops/erlops/internal/httpd"
 	"github.com/erlops/erlops/internal/rest"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // defaultListenAddress can only be reached from the same host, since by default
@@ -97,10 +97,9 @@ func loadConfig(path string) (*config, error) {
 		if err != nil {
 			return nil, err
 		}
-		d := yaml.NewDecoder(bytes.NewReader(text))
-		d.KnownFields(true)
-		if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%s: %w", path, withoutTypes(err))
+		_, problems := strictyaml.Decode(text, c, nil)
+		if err := strictyaml.Error(problems); err != nil {
+			return nil, fmt.Errorf("configuration %s:\n%w", path, err)
 		}
 		c.resolve(filepath.Dir(path))
 	}
@@ -111,20 +110,6 @@ func loadConfig(path string) (*config, error) {
 		return nil, fmt.Errorf("configuration %s:\n%w", path, err)
 	}
 	return c, nil
-}
-
-// withoutTypes takes the names of Go types out of the library's messages.
-func withoutTypes(err error) error {
-	var typed *yaml.TypeError
-	if !errors.As(err, &typed) {
-		return err
-	}
-	var errs []error
-	for _, text := range typed.Errors {
-		text, _, _ = strings.Cut(text, " in type ")
-		errs = append(errs, errors.New(strings.ReplaceAll(text, "not found", "is not known")))
-	}
-	return errors.Join(errs...)
 }
 
 // resolve makes file names relative to the file that has them; ~ is home.

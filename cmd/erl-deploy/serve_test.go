@@ -236,8 +236,9 @@ func TestConfigCheck(t *testing.T) {
 func TestConfigProblems(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"data_dirr: x":                       `line 1: field data_dirr is not known`,
-		"parallelism: many":                  `line 1: cannot unmarshal`,
+		"data_dirr: x\nparallelism: many":    "line 1: data_dirr: unknown key; did you mean \"data_dir\"?\nline 2: parallelism: must be a whole number, is \"many\"",
+		"task_timeout: soon":                 `line 1: task_timeout: must be a duration such as 30s, is "soon"`,
+		"auth: {tokens: [{nam: a}]}":         `line 1: auth.tokens[0].nam: unknown key; did you mean "name"?`,
 		"step_timeouts: {begin: 1m}":         `there is no step "begin"`,
 		"parallelism: -1":                    "parallelism: -1 is negative",
 		"exporter: {url: 'ftp://x'}":         "exporter.url: is not http://HOST:PORT",

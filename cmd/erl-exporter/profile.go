@@ -14,8 +14,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/erlops/erlops/exporter/api/client"
-	"github.com/erlops/erlops/exporter/config/strictyaml"
 	"github.com/erlops/erlops/internal/clikit"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // defaultURL is where an exporter listens that was told nothing.

@@ -212,11 +212,12 @@ func TestManifest(t *testing.T) {
 func TestManifestRefuses(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"":                                  "the manifest is empty",
-		"famlies: []":                       "field famlies not found",
-		"families: []\n---\nfamilies: []":   "more than one document",
-		"providers: [{name: a}, {name: a}]": `providers[1].name: "a" is there twice`,
-		"releases: [{start_command: x}]":    "releases[0].name: is missing",
+		"":                                              "the manifest is empty",
+		"famlies: []\nproviders: x":                     "line 1: famlies: unknown key; did you mean \"families\"?\nline 2: providers: must be a list, is a single value",
+		"families: []\n---\nfamilies: []":               "line 2: only one document is allowed",
+		"providers: [{servers: [{cpus: 2}]}]":           "line 1: providers[0].servers[0].cpus: unknown key",
+		"providers: [{name: a}, {name: a}]":             `providers[1].name: "a" is there twice`,
+		"releases: [{start_command: x}]":                "releases[0].name: is missing",
 		"families: [{name: a, domains: [{nodes: -1}]}]": "families[0].domains[0].nodes: -1",
 	} {
 		m, err := fleet.ParseManifest([]byte(text))
@@ -230,6 +231,14 @@ func TestManifestRefuses(t *testing.T) {
 		_, err := f.Family(fleet.Family{}, nil)
 		require.ErrorIs(t, err, fleet.ErrInvalid, f)
 	}
+}
+
+// What a shell of the host expands is not for the environment of this program.
+func TestManifestLeavesTheShellItsVariables(t *testing.T) {
+	t.Parallel()
+	m, err := fleet.ParseManifest([]byte("releases: [{name: a, start_command: 'echo $(hostname) $$(id -u)'}]"))
+	require.NoError(t, err)
+	require.Equal(t, "echo $(hostname) $$(id -u)", m.Releases[0].StartCommand)
 }
 
 func TestErrors(t *testing.T) {

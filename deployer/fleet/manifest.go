@@ -1,12 +1,9 @@
 package fleet
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // Manifest is a whole fleet as a user wants it: what `apply -f fleet.yml`
@@ -111,18 +108,15 @@ func (s PlainSecret) Format(f fmt.State, verb rune) { Secret(s).Format(f, verb) 
 func (s PlainSecret) MarshalYAML() (any, error) { return Secret(s).String(), nil }
 
 // ParseManifest reads a manifest from YAML (or JSON, which is YAML). Unknown
-// keys are refused.
+// keys are refused. The error lists all that is wrong, with its line and path.
 func ParseManifest(text []byte) (Manifest, error) {
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
 	var m Manifest
-	if err := d.Decode(&m); errors.Is(err, io.EOF) {
-		return Manifest{}, Errorf(ErrInvalid, "the manifest is empty")
-	} else if err != nil {
+	d, problems := strictyaml.Decode(text, &m, nil) // $( in a command is the shell's
+	if err := strictyaml.Error(problems); err != nil {
 		return Manifest{}, Errorf(ErrInvalid, "manifest: %w", err)
 	}
-	if err := d.Decode(new(Manifest)); !errors.Is(err, io.EOF) {
-		return Manifest{}, Errorf(ErrInvalid, "the manifest has more than one document")
+	if !d.Has("") {
+		return Manifest{}, Errorf(ErrInvalid, "the manifest is empty")
 	}
 	return m, nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // Commands says what may be run on nodes.

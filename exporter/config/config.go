@@ -16,7 +16,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // Config is a checked configuration. It does not change once loaded. Fields

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 var update = flag.Bool("update", false, "write the expected problems of invalid files in testdata")

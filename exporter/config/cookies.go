@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
 	"github.com/erlops/erlops/exporter/discovery"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // NamedCookie is a cookie for nodes of any group: those whose target refers to

@@ -8,8 +8,8 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
 	"github.com/erlops/erlops/exporter/discovery"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // FlagGroup is the name of the one group of a configuration made from flags.

@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
 	"github.com/erlops/erlops/exporter/sink/graphite"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // Graphite is a Carbon that readings are pushed to.

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // Logs says which log entries and other notifications of nodes are read, and

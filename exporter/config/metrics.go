@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // Metrics says what is read of nodes and under which names it is shown.

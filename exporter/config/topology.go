@@ -5,8 +5,8 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
 	"github.com/erlops/erlops/exporter/discovery"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // The bounds of what ConnectedNodes may be set to.

@@ -12,9 +12,9 @@ import (
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
 	"github.com/erlops/erlops/exporter/discovery"
 	"github.com/erlops/erlops/exporter/snapshot"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 // collectors are the names that metrics.collectors may have.

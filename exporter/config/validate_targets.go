@@ -7,8 +7,8 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/erlops/erlops/exporter/config/strictyaml"
 	"github.com/erlops/erlops/exporter/discovery"
+	"github.com/erlops/erlops/internal/strictyaml"
 )
 
 func (v *validator) targets(c *Config) {

@@ -6,7 +6,7 @@
 // method, so that types of other packages (Prometheus's) keep their defaults
 // and their checks, while everything inside of them is decoded strictly too.
 //
-// In every value, $(NAME) stands for the environment variable NAME, and $$(
+// Where a lookup is given, $(NAME) in a value stands for the variable NAME, and $$(
 // for a literal $(. A variable's text is never parsed as YAML: it cannot add
 // keys or lists.
 package strictyaml
@@ -48,6 +48,19 @@ func (p Problem) String() string {
 		return p.Message
 	}
 	return p.Path + ": " + p.Message
+}
+
+// Error returns what is wrong with a document as one error, a line for each
+// problem; nil when nothing is.
+func Error(problems []Problem) error {
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		errs[i] = errors.New(p.String())
+		if p.Line > 0 {
+			errs[i] = fmt.Errorf("line %d: %s", p.Line, p)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Document says where the values of a decoded document are, for checks that
@@ -123,7 +136,8 @@ func Index(path string, i int) string {
 
 // Decode reads the one document in data into the value that into points to,
 // whose fields may hold defaults. It returns all problems, in the order of the
-// document. Environment variables are looked up by lookup.
+// document. Environment variables are looked up by lookup; without one, $( is
+// text as any other.
 func Decode(data []byte, into any, lookup func(string) (string, bool)) (*Document, []Problem) {
 	d := &decoder{
 		Document: Document{lines: map[string]int{}, bad: map[string]bool{}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -41,24 +42,25 @@ func (k *key) UnmarshalYAML(unmarshal func(any) error) error {
 }
 
 type outer struct {
-	Text    string
-	Int     int8
-	Uint    uint
-	Float   float64
-	Bool    bool
-	Pointer *inner
-	Structs []inner
-	Lists   [][]string
-	Map     map[string]int
-	Keys    map[key]string
-	Custom  custom
-	Customs []*custom
-	Any     any
-	Channel chan int
-	inner   `yaml:",inline"`
-	Named   inner `yaml:"other_name"`
-	Flat    `yaml:",inline"`
-	Ignored string `yaml:"-"`
+	Text     string
+	Int      int8
+	Uint     uint
+	Float    float64
+	Bool     bool
+	Pointer  *inner
+	Structs  []inner
+	Lists    [][]string
+	Map      map[string]int
+	Keys     map[key]string
+	Custom   custom
+	Customs  []*custom
+	Any      any
+	Channel  chan int
+	Duration time.Duration
+	inner    `yaml:",inline"`
+	Named    inner `yaml:"other_name"`
+	Flat     `yaml:",inline"`
+	Ignored  string `yaml:"-"`
 }
 
 // Flat is inlined.
@@ -110,6 +112,8 @@ func TestDecode(t *testing.T) {
 		"other_name: {<<: [{text: a}, {text: b, list: [c]}]}":                                        {Named: inner{Text: "a", List: []string{"c"}}},
 		"text: \"$(TEXT) $$(TEXT) $TEXT $$ $(NUMBER)\"\nint: $(NUMBER)\nbool: $(TRUE)\nany: $(YAML)": {Text: "t $(TEXT) $TEXT $$ 12", Int: 12, Bool: true, Any: "[a, b]"},
 		"text: $(EMPTY)\nany: $(NULL)":                                                               {Any: "null"},
+		"duration: 1m30s":                                                                            {Duration: 90 * time.Second},
+		"duration: \"2h\"":                                                                           {Duration: 2 * time.Hour},
 		"int: \"$(NUMBER)\"":                                                                         {Int: 12},
 	} {
 		var got outer
@@ -151,6 +155,8 @@ func TestProblems(t *testing.T) {
 		"text: a\nint: 1\ntext: b":              "3: text: is already set on line 1",
 		"? [a]\n: b":                            "1: keys must be text, not a list",
 		"Ignored: a\nignored: b\nchannel: c":    "1: Ignored: unknown key\n2: ignored: unknown key\n3: channel: must be a whole number, is \"c\"",
+		"duration: 30":                          "1: duration: must be a duration such as 30s, is \"30\"",
+		"duration: [1s]":                        "1: duration: must be a duration such as 30s, is a list",
 		"text: $(NONE) $(NEITHER)":              "1: text: the environment variable NONE is not set\n1: text: the environment variable NEITHER is not set",
 		"text: $(":                              "1: text: $( must be followed by the name of an environment variable and a ); write $$( for a literal $(",
 		"text: $(A B)":                          "1: text: $( must be followed by the name of an environment variable and a ); write $$( for a literal $(",
@@ -177,6 +183,22 @@ func TestProblems(t *testing.T) {
 		}
 		require.Equal(t, want, problems, text)
 	}
+}
+
+// Without a lookup text stays as it is.
+func TestDecodeWithoutVariables(t *testing.T) {
+	t.Parallel()
+	var got outer
+	_, problems := Decode([]byte("text: $(TEXT) $$( $(\nint: $(NUMBER)"), &got, nil)
+	require.Equal(t, []Problem{{Path: "int", Line: 2, Message: `must be a whole number, is "$(NUMBER)"`}}, problems)
+	require.Equal(t, "$(TEXT) $$( $(", got.Text)
+}
+
+func TestError(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, Error(nil))
+	require.EqualError(t, Error([]Problem{{"a[0].b", 3, "is bad"}, {"", 0, "not YAML: no"}, {"c", 0, "is missing"}}),
+		"line 3: a[0].b: is bad\nnot YAML: no\nc: is missing")
 }
 
 // A document of a few bytes must not become gigabytes.

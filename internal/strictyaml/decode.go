@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -201,7 +202,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	if n.Kind != yaml.ScalarNode {
-		d.add(path, n.Line, "must be %s, is %s", wanted(v.Kind()), describe(n))
+		d.add(path, n.Line, "must be %s, is %s", wanted(v.Type()), describe(n))
 		return
 	}
 	switch n.ShortTag() {
@@ -216,17 +217,23 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	}
 	// Text in quotes is text, unless it was a variable's name.
 	quoted := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 && text == n.Value
-	if v.Kind() != reflect.String && quoted || !set(v, text) {
+	isDuration := v.Type() == reflect.TypeFor[time.Duration]()
+	if v.Kind() != reflect.String && quoted && !isDuration || !set(v, text) {
 		article := ""
 		if quoted {
 			article = "the text "
 		}
-		d.add(path, n.Line, "must be %s, is %s%q", wanted(v.Kind()), article, text)
+		d.add(path, n.Line, "must be %s, is %s%q", wanted(v.Type()), article, text)
 	}
 }
 
 // set parses text as v's kind needs it.
 func set(v reflect.Value, text string) bool {
+	if v.Type() == reflect.TypeFor[time.Duration]() {
+		duration, err := time.ParseDuration(text)
+		v.SetInt(int64(duration))
+		return err == nil
+	}
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(text)
@@ -263,8 +270,11 @@ func parseBool(text string) (value, ok bool) {
 	return false, false
 }
 
-func wanted(k reflect.Kind) string {
-	switch k {
+func wanted(t reflect.Type) string {
+	if t == reflect.TypeFor[time.Duration]() {
+		return "a duration such as 30s"
+	}
+	switch t.Kind() {
 	case reflect.String:
 		return "text"
 	case reflect.Bool:
@@ -294,6 +304,9 @@ func isNull(n *yaml.Node) bool {
 
 // expand fills environment variables in. It reports those that are not set.
 func (d *decoder) expand(n *yaml.Node, path string) (string, bool) {
+	if d.lookup == nil {
+		return n.Value, true
+	}
 	rest, ok := n.Value, true
 	var out strings.Builder
 	for {
