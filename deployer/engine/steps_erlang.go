@@ -76,7 +76,11 @@ func (w *work) stillRuns(ctx context.Context) error {
 	_, err := w.onHost(ctx, func(h Host) (outcome, error) {
 		running, err := h.Running(ctx, w.installation())
 		if err == nil && !running {
-			err = fleet.Permanent(fmt.Errorf("the node is not running: see its logs on the host, in ~/%[1]s or in ~/.erl-deploy/nodes/%[1]s/home", w.node.ID))
+			blocked := ""
+			if facts, err := h.Facts(ctx); err == nil && busy(w.node.Ports, facts.Listening) {
+				blocked = fmt.Sprintf(", while another program listens on its port %d", w.node.Ports.From)
+			}
+			err = fleet.Permanent(fmt.Errorf("the node is not running%[2]s: see its logs on the host, in ~/%[1]s or in ~/.erl-deploy/nodes/%[1]s/home", w.node.ID, blocked))
 		}
 		return outcome{}, err
 	})

@@ -207,10 +207,15 @@ func install(ctx context.Context, w *work) (outcome, error) {
 // configure makes what was unpacked the node's own. It is deployed then.
 func configure(ctx context.Context, w *work) (outcome, error) {
 	return w.onHost(ctx, func(h Host) (outcome, error) {
+		blocked, err := w.settlePorts(ctx, h)
+		if err != nil {
+			return outcome{}, err
+		}
 		warnings, err := h.Configure(ctx, w.installation())
 		if err != nil {
 			return outcome{}, err
 		}
+		warnings = append(warnings, blocked...)
 		out := outcome{
 			message: "node " + w.node.Name,
 			node:    func(n *fleet.Node) { n.Warnings = warnings },

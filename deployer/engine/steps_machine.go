@@ -117,7 +117,7 @@ func place(ctx context.Context, w *work) (outcome, error) {
 			return nil
 		}
 		if hosts == nil {
-			w.node.Ports = firstPort(w.family.Ports, nil)
+			w.node.Ports = firstPort(w.family.Ports, nil, nil)
 			out = outcome{message: "a machine of its own"}
 			return tx.PutNode(w.node)
 		}
@@ -148,7 +148,7 @@ func (w *work) choose(tx *store.Tx, hosts []provider.Host, nodes []fleet.Node, o
 		return fleet.Errorf(fleet.ErrConflict, "all %d hosts of provider %q have as many nodes as they have slots: add a host or slots", len(hosts), w.record.Name)
 	}
 	w.node.Host = best.Name
-	w.node.Ports = firstPort(w.family.Ports, others[best.Name])
+	w.node.Ports = firstPort(w.family.Ports, others[best.Name], nil)
 	if !w.family.Ports.IsZero() && w.node.Ports.IsZero() {
 		return fleet.Errorf(fleet.ErrConflict, "the nodes on %s use all ports from %s: widen the range of family %q", best.Name, w.family.Ports, w.family.Name)
 	}
@@ -158,19 +158,6 @@ func (w *work) choose(tx *store.Tx, hosts []provider.Host, nodes []fleet.Node, o
 
 func known(hosts []provider.Host, name string) bool {
 	return slices.ContainsFunc(hosts, func(h provider.Host) bool { return h.Name == name })
-}
-
-// firstPort returns the first port of a range that none of the nodes has.
-func firstPort(r fleet.PortRange, nodes []fleet.Node) fleet.PortRange {
-	if r.IsZero() {
-		return r
-	}
-	for port := r.From; port <= r.To; port++ {
-		if !slices.ContainsFunc(nodes, func(n fleet.Node) bool { return n.Ports.From <= port && port <= n.Ports.To }) {
-			return fleet.PortRange{From: port, To: port}
-		}
-	}
-	return fleet.PortRange{}
 }
 
 // preparedWith names what a family was prepared with at a provider.

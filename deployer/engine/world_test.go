@@ -50,6 +50,8 @@ type fakeHost struct {
 	nodes    map[string]*fakeNode
 	tokens   map[string]error // results of runs by token
 	ends     bool             // what is started ends at once
+	// listening are ports that programs which are no nodes listen on.
+	listening []int
 }
 
 // fakeNode is a node on a host.
@@ -58,6 +60,7 @@ type fakeNode struct {
 	archive              string
 	configured, running  bool
 	started              time.Time
+	port                 int // that distribution listens on
 	starts, joins, stops int
 	joined               string
 	left                 bool
@@ -250,7 +253,12 @@ func (s shell) Close() error { return nil }
 
 func (s shell) Facts(ctx context.Context) (facts fleet.Facts, err error) {
 	err = s.do(ctx, "facts", func(h *fakeHost) error {
-		facts = fleet.Facts{Platform: h.platform, Hostname: s.name, FreeBytes: 1 << 30}
+		facts = fleet.Facts{Platform: h.platform, Hostname: s.name, FreeBytes: 1 << 30, Listening: slices.Clone(h.listening)}
+		for _, n := range h.nodes {
+			if n.running {
+				facts.Listening = append(facts.Listening, n.port)
+			}
+		}
 		return nil
 	})
 	return facts, err
@@ -286,7 +294,7 @@ func (s shell) Install(ctx context.Context, i fleet.Installation) error {
 
 func (s shell) Configure(ctx context.Context, i fleet.Installation) (warnings []string, err error) {
 	err = s.do(ctx, "configure", func(h *fakeHost) error {
-		h.nodes[i.NodeID].configured = true
+		h.nodes[i.NodeID].configured, h.nodes[i.NodeID].port = true, i.Ports.From
 		return nil
 	})
 	return []string{"a warning"}, err

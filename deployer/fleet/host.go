@@ -11,6 +11,9 @@ type Facts struct {
 	Hostname string   `json:"hostname"`
 	// FreeBytes is what the file system of the login user's home has left.
 	FreeBytes int64 `json:"free_bytes"`
+	// Listening are the TCP ports that programs of the host listen on, on any
+	// address, in order; none on systems without /proc/net/tcp.
+	Listening []int `json:"listening,omitempty"`
 }
 
 // Installation is all that a host needs to know of one node to install and run

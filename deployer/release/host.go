@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,14 +123,34 @@ func (h *Host) Facts(ctx context.Context) (fleet.Facts, error) {
 		return fleet.Facts{}, err
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 4 {
+	if len(lines) < 4 {
 		return fleet.Facts{}, fmt.Errorf("host %s: uname and df printed %q", h.name, out)
 	}
 	free, err := strconv.ParseInt(lines[3], 10, 64)
 	if err != nil {
 		return fleet.Facts{}, fmt.Errorf("host %s: free space: %w", h.name, err)
 	}
-	return fleet.Facts{Platform: fleet.NewPlatform(lines[0], lines[1]), Hostname: lines[2], FreeBytes: free << 10}, nil
+	listening, err := ports(lines[4:])
+	if err != nil {
+		return fleet.Facts{}, fmt.Errorf("host %s: ports that are listened on: %w", h.name, err)
+	}
+	return fleet.Facts{
+		Platform: fleet.NewPlatform(lines[0], lines[1]), Hostname: lines[2], FreeBytes: free << 10, Listening: listening,
+	}, nil
+}
+
+// ports reads a port from each line, and returns them once and in order.
+func ports(lines []string) ([]int, error) {
+	var all []int
+	for _, line := range lines {
+		port, err := strconv.ParseUint(line, 10, 16)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, int(port))
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // EnsureUser creates a login user with our key, and sudo if asked to. It needs a login that

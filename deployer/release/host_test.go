@@ -105,6 +105,29 @@ func deploy(t *testing.T, h *release.Host, i fleet.Installation, content *bytes.
 	return warnings
 }
 
+// TestListening has programs of the host listen, one on each version of IP.
+func TestListening(t *testing.T) {
+	t.Parallel()
+	machine := sshtest.Start(t, sshtest.Options{})
+	h := open(t, newHosts(t), machine.Login())
+	before, err := h.Facts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{22}, before.Listening)
+	machine.Exec(t, "perl", "-MSocket", "-e", `
+		my @sockets;
+		for ([AF_INET6, pack_sockaddr_in6(6010, Socket::inet_pton(AF_INET6, "::"))], [AF_INET, pack_sockaddr_in(6001, inet_aton("127.0.0.1"))]) {
+			my $s;
+			socket($s, $_->[0], SOCK_STREAM, 0) && bind($s, $_->[1]) && listen($s, 1) or die $!;
+			push @sockets, $s;
+		}
+		fork and exit;
+		close STDOUT; close STDERR;
+		sleep 600`)
+	facts, err := h.Facts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{22, 6001, 6010}, facts.Listening)
+}
+
 func TestLifeOfANode(t *testing.T) {
 	t.Parallel()
 	machine := sshtest.Start(t, sshtest.Options{Profile: "echo a profile that talks\n"})
