@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/erlops/erlops/deployer/fleet"
 	"github.com/erlops/erlops/deployer/store"
@@ -24,16 +25,26 @@ func firstPort(r fleet.PortRange, nodes []fleet.Node, listening []int) fleet.Por
 	return fleet.PortRange{}
 }
 
+// portVariables are what templates get to know of the ports: text without
+// characters when there are none.
+func portVariables(r fleet.PortRange) (from, to string) {
+	if r.IsZero() {
+		return "", ""
+	}
+	return strconv.Itoa(r.From), strconv.Itoa(r.To)
+}
+
 // settlePorts gives a node that does not run yet another port for distribution
-// when a program of its host listens on the one that it was given. It returns a
+// when a program of its host listens on the one that it was given, or when its
+// family had no ports then. It returns a
 // warning when there is no other: what listens may have gone until the node is
 // started, or be on an address that the node does not use.
 func (w *work) settlePorts(ctx context.Context, h Host) (warnings []string, err error) {
-	if w.node.Ports.IsZero() {
+	if w.family.Ports.IsZero() {
 		return nil, nil
 	}
 	facts, err := h.Facts(ctx)
-	if err != nil || !busy(w.node.Ports, facts.Listening) {
+	if err != nil || !w.node.Ports.IsZero() && !busy(w.node.Ports, facts.Listening) {
 		return nil, err
 	}
 	running, err := h.Running(ctx, w.installation())
@@ -46,7 +57,10 @@ func (w *work) settlePorts(ctx context.Context, h Host) (warnings []string, err 
 			return err
 		}
 		free := firstPort(w.family.Ports, others, facts.Listening)
-		if free.IsZero() {
+		switch {
+		case free.IsZero() && w.node.Ports.IsZero():
+			return fleet.Errorf(fleet.ErrConflict, "no port from %s is free on %s: widen the range of family %q", w.family.Ports, w.node.Host, w.family.Name)
+		case free.IsZero():
 			warnings = []string{fmt.Sprintf("another program of %s listens on port %d, and no port from %s is free: widen the range of family %q",
 				w.node.Host, w.node.Ports.From, w.family.Ports, w.family.Name)}
 			return nil

@@ -68,3 +68,44 @@ func TestNoFreePort(t *testing.T) {
 		require.Contains(t, n.Reason.Message, "the node is not running, while another program listens on its port 6000: see its logs")
 	})
 }
+
+// A family gets ports after a node of it was deployed without.
+func TestPortsComeLater(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		e, _, stop := w.run(w.options(), 0)
+		defer stop()
+		s := w.prepare(e, provider.Host{Name: "h1"})
+		set := func(ports fleet.PortRange) {
+			_, err := e.ChangeFamily(t.Context(), s.family.ID, func(f *fleet.Family) error { f.Ports = ports; return nil })
+			require.NoError(t, err)
+		}
+		set(fleet.PortRange{})
+		w.host("h1").ends = true
+		_, err := e.Deploy(t.Context(), fleet.DeployRequest{Family: s.family.Name, Amount: 1})
+		require.NoError(t, err)
+		n := w.until(e, 10*time.Minute, "it failed", all(1, fleet.StateError))[0]
+		require.True(t, n.Ports.IsZero())
+		require.Equal(t, []string{"", ""}, w.variables(n, "dist_port_min", "dist_port_max"))
+
+		set(fleet.PortRange{From: 6000, To: 6001})
+		w.mu.Lock()
+		w.host("h1").ends, w.host("h1").listening = false, []int{6000}
+		w.mu.Unlock()
+		_, err = e.Act(t.Context(), n.ID, fleet.ActionDeploy)
+		require.NoError(t, err)
+		n = w.until(e, time.Minute, "it is UP", all(1, fleet.StateUp))[0]
+		require.Equal(t, fleet.PortRange{From: 6001, To: 6001}, n.Ports)
+		require.Equal(t, []string{"6001", "6001"}, w.variables(n, "dist_port_min", "dist_port_max"))
+	})
+}
+
+// variables returns what a node's templates were rendered with.
+func (w *world) variables(n fleet.Node, names ...string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var values []string
+	for _, name := range names {
+		values = append(values, w.host(n.Host).nodes[n.ID].variables[name])
+	}
+	return values
+}

@@ -57,6 +57,7 @@ func (w *work) lost(ctx context.Context, err error) error {
 // installation is what the host needs to know of the node.
 func (w *work) installation() fleet.Installation {
 	epmd := w.epmdPort()
+	from, to := portVariables(w.node.Ports)
 	return fleet.Installation{
 		Owner: w.e.db.Owner(), FamilyID: w.family.ID, NodeID: w.node.ID, NodeName: w.node.Name,
 		Archive: w.node.Archive, Templates: w.release.Templates, Cookie: w.release.Cookie,
@@ -64,7 +65,7 @@ func (w *work) installation() fleet.Installation {
 		Variables: map[string]string{
 			"node_name": w.node.Name, "node_id": w.node.ID, "host": w.node.Host,
 			"family": w.family.Name, "family_id": w.family.ID,
-			"dist_port_min": strconv.Itoa(w.node.Ports.From), "dist_port_max": strconv.Itoa(w.node.Ports.To),
+			"dist_port_min": from, "dist_port_max": to,
 			"epmd_port": strconv.Itoa(epmd),
 		},
 	}

@@ -60,7 +60,8 @@ type fakeNode struct {
 	archive              string
 	configured, running  bool
 	started              time.Time
-	port                 int // that distribution listens on
+	port                 int               // that distribution listens on
+	variables            map[string]string // of its templates
 	starts, joins, stops int
 	joined               string
 	left                 bool
@@ -294,7 +295,8 @@ func (s shell) Install(ctx context.Context, i fleet.Installation) error {
 
 func (s shell) Configure(ctx context.Context, i fleet.Installation) (warnings []string, err error) {
 	err = s.do(ctx, "configure", func(h *fakeHost) error {
-		h.nodes[i.NodeID].configured, h.nodes[i.NodeID].port = true, i.Ports.From
+		n := h.nodes[i.NodeID]
+		n.configured, n.port, n.variables = true, i.Ports.From, i.Variables
 		return nil
 	})
 	return []string{"a warning"}, err

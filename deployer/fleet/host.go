@@ -29,7 +29,8 @@ type Installation struct {
 	Archive   Archive
 	Templates []string
 	// Variables are replaced in the templates: node_name, node_id, host,
-	// family, family_id, dist_port_min, dist_port_max, epmd_port.
+	// family, family_id, dist_port_min, dist_port_max, epmd_port. A template
+	// that needs a port is refused when these are empty.
 	Variables map[string]string
 	Cookie    Secret
 	// Ports are what distribution is to listen on; zero leaves it to the

@@ -26,6 +26,8 @@ func render(name, text string, variables map[string]string) (out string, warning
 			return match
 		case !known:
 			return match
+		case value == "" && strings.HasPrefix(key, "dist_port_") && err == nil:
+			err = fmt.Errorf("template %q: {{ %s }} has no value, because the family has no ports: set them, such as 6000-7999", name, key)
 		case !harmless(value) && err == nil:
 			err = fmt.Errorf("template %q: the value %q of {{ %s }} has characters that mean something to a shell or to Erlang; use an id in its place", name, value, key)
 		}

@@ -29,6 +29,10 @@ func TestRender(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "{{ cookie }} {{ cookie }} {{x}}\n-setcookie a", out)
 	require.Len(t, warnings, 3)
+	for _, name := range []string{"dist_port_min", "dist_port_max"} {
+		_, _, err = render("t", "a {{ "+name+" }}", map[string]string{name: ""})
+		require.EqualError(t, err, `template "t": {{ `+name+` }} has no value, because the family has no ports: set them, such as 6000-7999`)
+	}
 	_, _, err = render("t", "{{ family }}", variables)
 	require.ErrorContains(t, err, `the value "Riak \"it's\"" of {{ family }}`)
 }
