@@ -26,10 +26,10 @@ const module = "github.com/erlops/erlops/"
 var rooms = map[string][]string{
 	// its commands talk to a running exporter as any other client does; the file
 	// of their profiles is checked as the configuration is.
-	"cmd/erl-exporter": {"exporter", "exporter/api/client", "exporter/config", "internal/clikit"},
+	"cmd/erl-exporter": {"exporter", "exporter/api/client", "exporter/config", "internal/clikit", "internal/strictyaml"},
 	"cmd/erl-deploy": {
 		"deployer", "deployer/api", "deployer/api/client", "deployer/fleet", "deployer/ssh",
-		"internal/clikit", "internal/httpd", "internal/rest",
+		"internal/clikit", "internal/httpd", "internal/rest", "internal/strictyaml",
 	},
 
 	"exporter": {
@@ -46,7 +46,7 @@ var rooms = map[string][]string{
 	"exporter/api/client": {},
 	// config names the collectors that can be switched, and checks the rules of
 	// alarms and the paths of Graphite.
-	"exporter/config":    {"exporter/alarm", "exporter/discovery", "exporter/sink/graphite", "exporter/snapshot"},
+	"exporter/config":    {"exporter/alarm", "exporter/discovery", "exporter/sink/graphite", "exporter/snapshot", "internal/strictyaml"},
 	"exporter/discovery": {},
 	"exporter/dist":      {"exporter/etf"},
 	"exporter/etf":       {},
@@ -84,7 +84,8 @@ var rooms = map[string][]string{
 	"deployer/engine":     {"deployer/fleet", "deployer/provider", "deployer/store"},
 	// erlang asks a started node over distribution whether it lives.
 	"deployer/erlang": {"deployer/engine", "deployer/fleet", "exporter/dist"},
-	"deployer/fleet":  {},
+	// fleet reads manifests.
+	"deployer/fleet": {"internal/strictyaml"},
 	// monitor talks to the exporter as any other client does.
 	"deployer/monitor":  {"deployer/engine", "deployer/fleet", "exporter/api/client"},
 	"deployer/provider": {"deployer/fleet"},
@@ -122,6 +123,8 @@ var rooms = map[string][]string{
 	"internal/rest":    {},
 	"internal/reltest": {},
 	"internal/sshtest": {"deployer/fleet", "internal/proc"},
+	// strictyaml reads the files that people write.
+	"internal/strictyaml": {},
 }
 
 // owners says which rooms may import a module of somebody else's: what such a
