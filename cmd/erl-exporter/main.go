@@ -89,6 +89,7 @@ func (p *program) commands() []*cli.Command {
 		p.logsCommand(),
 		p.logLevelCommand(),
 		p.callCommand(),
+		p.checkCommand(),
 		p.probeCommand(),
 		p.doctorCommand(),
 		clikit.CompletionCommand("erl-exporter", p.stdout),

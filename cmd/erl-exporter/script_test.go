@@ -26,6 +26,7 @@ import (
 //	$COOKIE_FILE             their cookie
 //	await ARGS... [-- TEXT]  calls erl-exporter until it prints TEXT and exits with 0
 //	exits CODE ARGS...       calls it once; it must exit with CODE
+//	awaits CODE ARGS... -- TEXT  calls it until it prints TEXT; it must exit with CODE then
 //	kill-node NODE           kills the node
 //	connect NODE NODE        connects two nodes
 //	eval NODE EXPRESSION     evaluates an Erlang expression on the node
@@ -42,7 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              func(env *testscript.Env) error { return setScene(t, env, filepath.Dir(program)) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": awaitCommand, "kill-node": killNode, "exits": exits, "expand": expand,
+			"await": awaitCommand, "awaits": awaitExit, "kill-node": killNode, "exits": exits, "expand": expand,
 			"connect": connectNodes, "set-env": setEnvironment, "sleep-diff": nextDiff,
 			"eval": evaluate, "await-handler": awaitHandler,
 		},
@@ -113,12 +114,28 @@ func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec("erl-exporter", args[1:]...)
+	if code := exitCode(err); code != args[0] {
+		ts.Fatalf("erl-exporter %s exits with %s and not %s: %v", strings.Join(args[1:], " "), code, args[0], err)
+	}
+}
+
+func exitCode(err error) string {
 	code := clikit.ExitOK
 	if exit, ok := err.(interface{ ExitCode() int }); ok {
 		code = exit.ExitCode()
 	}
-	if fmt.Sprint(code) != args[0] {
-		ts.Fatalf("erl-exporter %s exits with %d and not %s: %v", strings.Join(args[1:], " "), code, args[0], err)
+	return fmt.Sprint(code)
+}
+
+func awaitExit(ts *testscript.TestScript, _ bool, args []string) {
+	code, want := args[0], args[len(args)-1]
+	args = args[1 : len(args)-2]
+	err := proc.Await(30*time.Second, func() bool {
+		err := ts.Exec("erl-exporter", args...)
+		return exitCode(err) == code && strings.Contains(ts.ReadFile("stdout"), want)
+	})
+	if err != nil {
+		ts.Fatalf("erl-exporter %s: waiting for code %s and %q; last:\n%s", strings.Join(args, " "), code, want, ts.ReadFile("stdout"))
 	}
 }
 

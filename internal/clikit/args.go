@@ -124,10 +124,14 @@ func takesValue(flags []cli.Flag) map[string]bool {
 }
 
 // Prepare gives all commands what they have in common: a wrong flag is a
-// wrong call, and a command that only holds others says which.
+// wrong call, unless the command has an answer of its own to that, and a command
+// that only holds others says which.
 func Prepare(commands []*cli.Command) {
 	for _, c := range commands {
-		c.OnUsageError, c.HideHelpCommand = WrongUsage, true
+		c.HideHelpCommand = true
+		if c.OnUsageError == nil {
+			c.OnUsageError = WrongUsage
+		}
 		if len(c.Subcommands) > 0 {
 			Prepare(c.Subcommands)
 			if c.Action == nil {
