@@ -274,9 +274,6 @@ await_stops(Helpers, Deadline, S0) ->
 %%% The sources
 %%% ----------------------------------------------------------------------
 
-%% The smallest of all: answers what it is asked, and tells it as an event too.
-%% It shows that the way between a node and the exporter is open.
-source_start(echo, Config) -> {ok, [], Config};
 source_start(inventory, Config) -> {ok, [], Config};
 source_start(sasl, _) -> started(sasl_start());
 source_start(elarm, _) -> started(elarm_start());
@@ -289,14 +286,12 @@ source_start(_, _) -> {missing, unknown_source}.
 
 started({Actions, State}) -> {ok, Actions, State}.
 
-source_configure(echo, Config, _) -> {[{event, {configured, Config}}], Config};
 source_configure(sysmon, Config, State) -> {[], State#{config := Config}};
 source_configure(logs, Config, State) -> logs_configure(Config, State);
 source_configure(code, Config, State) -> {[], State#{config := Config}};
 source_configure(_, _, State) -> {[], State}.
 
 source_tick(inventory, Config) -> {[], Config};
-source_tick(echo, Config) -> {[], Config};
 source_tick(sasl, State) -> sasl_tick(State);
 source_tick(elarm, State) -> elarm_tick(State);
 source_tick(sysmon, State) -> sysmon_tick(State);
@@ -312,7 +307,6 @@ source_message(logs, Message, State) -> logs_message(Message, State);
 source_message(_, _, _) -> ignored.
 
 source_answer(inventory, Ref, Answer, Config) -> {[{reply, Ref, Answer}], Config};
-source_answer(echo, Ref, Answer, Config) -> {[{event, Answer}, {reply, Ref, Answer}], Config};
 source_answer(sasl, Tag, Answer, State) -> sasl_answer(Tag, Answer, State);
 source_answer(elarm, Tag, Answer, State) -> elarm_answer(Tag, Answer, State);
 source_answer(sysmon, Tag, Answer, State) -> sysmon_answer(Tag, Answer, State);
@@ -323,15 +317,6 @@ source_answer(code, Tag, Answer, State) -> code_answer(Tag, Answer, State).
 
 source_request(inventory, Ref, Request, Config) ->
     {[inventory_request(Ref, Request)], Config};
-%% Through a helper, the long way.
-source_request(echo, Ref, {wait, Ms, Term}, Config) ->
-    {[{ask, Ref, fun() -> timer:sleep(Ms), Term end, 1000}], Config};
-source_request(echo, Ref, {events, Count}, Config) ->
-    {[{event, N} || N <- lists:seq(1, Count)] ++ [{reply, Ref, ok}], Config};
-source_request(echo, _, crash, _) ->
-    error(crash);
-source_request(echo, Ref, Term, Config) ->
-    {[{reply, Ref, Term}], Config};
 source_request(sasl, Ref, list, #{known := Known} = State) ->
     {[{reply, Ref, {all, sasl_entries(Known)}}], State};
 source_request(elarm, Ref, Request, State) ->
