@@ -162,5 +162,5 @@ func link(title, uid, variables string) cog.Builder[dashboard.DashboardLink] {
 
 func legend(calcs ...string) cog.Builder[common.VizLegendOptions] {
 	return common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).
-		Placement(common.LegendPlacementBottom).Calcs(calcs)
+		Placement(common.LegendPlacementBottom).Calcs(append([]string{}, calcs...)) // never null
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
 
@@ -134,6 +136,22 @@ func requirePlaces(t *testing.T, b parsed) {
 				cells[cell] = p.Title
 			}
 		}
+	}
+}
+
+// TestSchema holds that the JSON is what Grafana's schema of dashboards says: no
+// field that it does not know, and no null where it has a list. Grafana draws no
+// table whose overrides are null.
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	plugins.RegisterDefaultPlugins()
+	all, err := dashboards.All()
+	require.NoError(t, err)
+	for _, d := range all {
+		var board dashboard.Dashboard
+		require.NoError(t, board.UnmarshalJSONStrict(d.JSON), d.UID)
+		require.NoError(t, board.Validate(), d.UID)
+		require.NotContains(t, string(d.JSON), `"properties": null`, d.UID)
 	}
 }
 

@@ -154,7 +154,8 @@ func (p panel) number(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 
 func (p panel) list(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 	b := table.NewPanelBuilder().Id(p.id).Title(p.title).Description(p.description()).GridPos(at).
-		Datasource(prometheusSource()).ShowHeader(true).CellHeight(common.TableCellHeightSm).Thresholds(p.thresholds())
+		Datasource(prometheusSource()).ShowHeader(true).CellHeight(common.TableCellHeightSm).Thresholds(p.thresholds()).
+		Footer(common.NewTableFooterOptionsBuilder().Reducer([]string{})) // never null
 	if p.none != "" {
 		b = b.NoValue(p.none)
 	}
@@ -168,7 +169,9 @@ func (p panel) list(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 			continue
 		}
 		titles[c.name], order[c.name] = c.title, i
-		b = b.OverrideByName(c.title, p.cell(c))
+		if cell := p.cell(c); len(cell) > 0 { // Grafana does not draw a table with an override of nothing
+			b = b.OverrideByName(c.title, cell)
+		}
 	}
 	return b.WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
 		"excludeByName": hidden, "renameByName": titles, "indexByName": order,
