@@ -279,7 +279,7 @@ func parse(data []byte, dir string, lookup func(string) (string, bool)) (*Config
 	doc, syntax := strictyaml.Decode(data, &c, lookup)
 	v := &validator{doc: doc, dir: dir}
 	for _, p := range syntax {
-		v.problems = append(v.problems, Problem{Line: p.Line, Path: p.Path, Message: p.Message})
+		v.problems = append(v.problems, Problem{Line: p.Line, Path: p.Path, Message: withoutCredentials(p.Message)})
 	}
 	v.check(&c)
 	if len(v.problems) > 0 {

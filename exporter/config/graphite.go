@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/config"
@@ -90,6 +91,8 @@ func (v *validator) graphite(c *Config) {
 	switch n, numberErr := strconv.ParseUint(port, 10, 16); {
 	case g.Address == "":
 		v.missing("graphite", []string{"address"}, "address must be configured, such as carbon:2003")
+	case strings.Contains(g.Address, "@"):
+		v.add("graphite.address", "must not have a user or password in it, which Carbon does not know") // nor is it repeated
 	case err != nil || host == "" || numberErr != nil || n == 0:
 		v.add("graphite.address", "%q is not host:port, such as carbon:2003", g.Address)
 	}

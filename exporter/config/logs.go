@@ -254,6 +254,8 @@ func (v *validator) syslog(s *LogSyslog) {
 	switch {
 	case s.Address == "":
 		v.missing(path, []string{"address"}, "address must be configured, such as tcp://host:601")
+	case err == nil && u.User != nil:
+		v.add(path+".address", "must not have a user or password in it, which syslog does not know")
 	case err != nil:
 		v.add(path+".address", "must be udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH")
 	default:

@@ -2,8 +2,18 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
+
+// credentials are what a URL has before its host. Errors of libraries quote the
+// URLs that they cannot read.
+var credentials = regexp.MustCompile(`(\w://)[^\s"'<>]*@`)
+
+// withoutCredentials is a text of others without what its URLs may tell.
+func withoutCredentials(text string) string {
+	return credentials.ReplaceAllString(text, "${1}"+hidden+"@")
+}
 
 // Problem is one thing that is wrong with a configuration.
 type Problem struct { //nolint:errname // a problem is shown one by one, and an error only in passing

@@ -42,6 +42,14 @@ type validator struct {
 
 // add reports a problem, unless the value at path is broken anyway.
 func (v *validator) add(path, format string, args ...any) {
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			args[i] = withoutCredentials(arg)
+		case error:
+			args[i] = withoutCredentials(arg.Error())
+		}
+	}
 	if !v.doc.Bad(path) {
 		v.problems = append(v.problems, Problem{Line: v.doc.Line(path), Path: path, Message: fmt.Sprintf(format, args...)})
 	}

@@ -3,6 +3,8 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"net/url"
+	"regexp"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -138,8 +140,24 @@ func (s *Server) account(w *response, r *http.Request, start time.Time) {
 	if w.Header().Get("Content-Type") != "text/event-stream" { // they last as long as they last
 		s.metrics.duration.WithLabelValues(pattern).Observe(took.Seconds())
 	}
-	s.logger.Debug("HTTP request", "method", r.Method, "path", r.URL.Path, "query", r.URL.RawQuery,
+	s.logger.Debug("HTTP request", "method", r.Method, "path", r.URL.Path, "query", shownQuery(r.URL.RawQuery),
 		"status", status, "bytes", w.bytes, "duration", took, "remote", r.RemoteAddr, "user", w.identity.Name)
+}
+
+// secretParameter is in the names of parameters that may hold a secret. None of
+// ours do: they are for headers and bodies, but not everybody knows.
+var secretParameter = regexp.MustCompile(`(?i)token|passw|secret|cookie|key|auth|credential|signature`)
+
+// shownQuery is a query for the log.
+func shownQuery(query string) string {
+	parts := strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' })
+	for i, part := range parts {
+		name, _, found := strings.Cut(part, "=")
+		if plain, err := url.QueryUnescape(name); found && (err != nil || secretParameter.MatchString(plain)) {
+			parts[i] = name + "=<secret>"
+		}
+	}
+	return strings.Join(parts, "&")
 }
 
 // method is the method if it is a known one: others are not for a label.
