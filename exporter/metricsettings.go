@@ -15,6 +15,7 @@ import (
 func agentSettings(
 	c *config.Config, group string, a config.Allocators, m config.MSAcc, collectors map[string]bool, limits config.Agent,
 ) agent.Settings {
+	alarms := c.Alarms.AlarmSettings()
 	return agent.Settings{
 		AllocatorsPerInstance: a == config.AllocatorsPerInstance,
 		MSAcc:                 string(m),
@@ -31,6 +32,7 @@ func agentSettings(
 			LongGC: duration(c.Metrics.Monitor.LongGC), LongSchedule: duration(c.Metrics.Monitor.LongSchedule),
 			// Of 64 bits, as all nodes of today.
 			LargeHeap: int64(c.Metrics.Monitor.LargeHeap) / 8, LongMessageQueue: int64(c.Metrics.Monitor.LongMessageQueue),
+			Exports: alarms.Uses("export_limit"), Clashes: alarms.Uses("module_clash"), Shells: alarms.Uses("shell_history_size"),
 		},
 		Apps:   appSettings(c),
 		Custom: ownCollectors(c, group),

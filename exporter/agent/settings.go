@@ -94,6 +94,10 @@ type Monitor struct {
 	LargeHeap int64
 	// LongMessageQueue is a number of messages; 10,000. Since OTP 27.
 	LongMessageQueue int64
+	// Exports has the exported functions of all modules counted, Clashes the
+	// modules that are in more than one directory of the code path, and Shells
+	// the words that shells keep in their history: once a minute or so.
+	Exports, Clashes, Shells bool
 }
 
 func (m Monitor) term() etf.Term {
@@ -102,6 +106,10 @@ func (m Monitor) term() etf.Term {
 		{Key: etf.Atom("long_schedule"), Value: cmp.Or(m.LongSchedule, 500*time.Millisecond).Milliseconds()},
 		{Key: etf.Atom("large_heap"), Value: cmp.Or(m.LargeHeap, 8<<20)},
 		{Key: etf.Atom("long_message_queue"), Value: cmp.Or(m.LongMessageQueue, 10_000)},
+		{Key: etf.Atom("memory"), Value: true},
+		{Key: etf.Atom("exports"), Value: m.Exports},
+		{Key: etf.Atom("clashes"), Value: m.Clashes},
+		{Key: etf.Atom("shells"), Value: m.Shells},
 	}
 }
 

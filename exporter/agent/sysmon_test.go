@@ -1,6 +1,10 @@
 package agent_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,4 +141,69 @@ func TestFloodOfEvents(t *testing.T) {
 	count, _ := event(t, s, "busy_port")
 	require.GreaterOrEqual(t, count, 3000.0)
 	require.NoError(t, s.Detach(deadline(t)))
+}
+
+// TestInspections has what nobody tells: how much the code exports, and modules
+// that are there twice.
+func TestInspections(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	remember(t, n)
+	inspected := func(s *agent.Session, column string) func() float64 {
+		return func() float64 {
+			v, ok := table(t, read(t, s), "inspection").Value(column)
+			if !ok {
+				return -1
+			}
+			return v
+		}
+	}
+	s := attach(t, soon(t), n, agent.Settings{Monitor: agent.Monitor{Exports: true, Clashes: true, Shells: true}})
+	exports, clashes := inspected(s, "exports"), inspected(s, "module_clashes")
+	require.Eventually(t, func() bool { return exports() > 0 && clashes() == 0 }, 20*time.Second, 50*time.Millisecond)
+	const count = "lists:sum([length(erlang:get_module_info(M, exports)) || M <- erlang:loaded()])"
+	require.InDelta(t, numbers(t, n, count)[0], exports(), 0)
+	require.Empty(t, table(t, read(t, s), "shell").Rows, "nobody has a shell")
+
+	host := numbers(t, n, `begin {ok, <<"MemTotal:", R/binary>>} = file:read_file("/proc/meminfo"), 1024 * binary_to_integer(hd(binary:split(R, <<" ">>, [global, trim_all]))) end`)[0]
+	limit := inspected(s, "memory_limit_bytes")()
+	require.Positive(t, limit)
+	require.LessOrEqual(t, limit, host)
+
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
+	for _, dir := range dirs[:2] {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "twice.beam"), nil, 0o600))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dirs[2], "once.beam"), nil, 0o600))
+	before := exports()
+	n.Eval(t, fmt.Sprintf(`code:add_pathsa(["%s"]), {ok, many, B} = compile:forms(
+		[{attribute, 1, module, many}, {attribute, 2, compile, export_all}] ++ [{function, 3, list_to_atom("f" ++ integer_to_list(I)), 0,
+			[{clause, 3, [], [], [{atom, 3, ok}]}]} || I <- lists:seq(1, 500)]), {module, many} = code:load_binary(many, "many", B)`,
+		strings.Join(dirs, `", "`)))
+	require.Eventually(t, func() bool { return clashes() == 1 && exports() > before+500 }, 20*time.Second, 50*time.Millisecond)
+	n.Eval(t, `code:del_path("`+dirs[0]+`"), code:purge(many), code:delete(many), code:purge(many)`)
+	require.Eventually(t, func() bool { return clashes() == 0 }, 20*time.Second, 50*time.Millisecond)
+	require.NoError(t, s.Detach(deadline(t)))
+
+	s = attach(t, soon(t), n, agent.Settings{})
+	require.Equal(t, []float64{-1, -1}, []float64{inspected(s, "exports")(), inspected(s, "module_clashes")()}, "only where it is asked for")
+}
+
+// TestMnesiaInconsistent counts what Mnesia reports of a peer.
+func TestMnesiaInconsistent(t *testing.T) {
+	t.Parallel()
+	erltest.RequireErlang(t, "mnesia")
+	n := erltest.Start(t, erltest.Options{})
+	n.Eval(t, "ok = mnesia:start()")
+	s := attach(t, soon(t), n, agent.Settings{})
+	require.Eventually(t, func() bool {
+		_, ok := event(t, s, "mnesia_overload")
+		return ok
+	}, 10*time.Second, 20*time.Millisecond)
+	require.Empty(t, table(t, read(t, s), "mnesia_events").Rows)
+	n.Eval(t, "[mnesia_lib:report_system_event({inconsistent_database, running_partitioned_network, P}) || P <- [b@h, b@h, c@h]], ok")
+	require.Eventually(t, func() bool {
+		seen := column(t, table(t, read(t, s), "mnesia_events"), "inconsistent")
+		return seen["b@h"] == 2 && seen["c@h"] == 1
+	}, 10*time.Second, 20*time.Millisecond)
 }

@@ -48,6 +48,9 @@ type watched struct {
 	before map[string]point
 	notes  map[string]*series
 	rules  map[string]*watchedRule
+	// started is when the node was started, by the exporter's clock; zero as
+	// long as that is not known.
+	started time.Time
 	// absent is since when the fleet does not know the node any more.
 	absent time.Time
 }
@@ -64,7 +67,8 @@ type watchedRule struct {
 // instance is one alarm of one rule on one node, active or not.
 type instance struct {
 	reading Reading
-	gone    bool     // it has no value any more
+	gone    bool // it has no value any more
+	raised  time.Time
 	level   Severity // what was reported last; empty when it is not active
 	holds   map[Severity]*hold
 }
@@ -112,6 +116,9 @@ func (e *Evaluator) Pulse(n Node, s *snapshot.Snapshot) {
 	now := e.now()
 	window := &Window{Node: n, Now: now, snapshot: s, before: w.before, after: map[string]point{}, notes: w.notes}
 	e.fleet.learn(n.Name, window)
+	if uptime, ok := window.Value("process", "uptime_seconds"); ok {
+		w.started = now.Add(-time.Duration(uptime * float64(time.Second)))
+	}
 	for i := range e.rules {
 		if r := &e.rules[i]; r.Signal != nil {
 			readings, known := r.Signal(window)
@@ -146,7 +153,7 @@ func (e *Evaluator) remember(w *watched, a *Alarm) {
 		e.manager.Clear(a.Key(), "there is no such rule any more")
 		return
 	}
-	x := &instance{reading: Reading{Instance: a.Instance}, level: a.Severity, holds: map[Severity]*hold{}}
+	x := &instance{reading: Reading{Instance: a.Instance}, raised: a.Raised, level: a.Severity, holds: map[Severity]*hold{}}
 	for _, s := range Severities() {
 		x.holds[s] = &hold{on: s.Rank() <= a.Severity.Rank()}
 	}
@@ -201,7 +208,7 @@ func (e *Evaluator) evaluate(w *watched, r *Rule, readings []Reading, known bool
 		e.settle(w, r, x, wr.levels)
 	}
 	for name, x := range wr.instances {
-		if !seen[name] {
+		if !seen[name] && (!r.Stays || w.started.After(x.raised)) {
 			x.fade(wr.levels, continuous, now)
 			e.settle(w, r, x, wr.levels)
 		}
@@ -280,6 +287,8 @@ func (e *Evaluator) settle(w *watched, r *Rule, x *instance, levels []Level) {
 	}
 	key := Key{Node: w.node.Name, Source: Builtin, Name: r.ID, Instance: x.reading.Instance}
 	switch {
+	case worst.Severity == x.level && x.level != "" && x.reading.Again && !x.gone:
+		e.manager.Raise(r.report(w.node, x.reading, worst))
 	case worst.Severity == x.level && x.level != "":
 		// Only that it is about another family by now is news.
 		e.manager.Touch(key, w.node)
@@ -289,6 +298,9 @@ func (e *Evaluator) settle(w *watched, r *Rule, x *instance, levels []Level) {
 		x.level = ""
 	default:
 		e.manager.Raise(r.report(w.node, x.reading, worst))
+		if x.level == "" {
+			x.raised = e.now()
+		}
 		x.level = worst.Severity
 	}
 }

@@ -403,3 +403,83 @@ func TestEventsOfTheVM(t *testing.T) {
 	s.pulses(20, events(105, 1700, 4))
 	require.Empty(t, s.active())
 }
+
+// TestWhatMnesiaSaidStays, whatever becomes of the agent that has heard it.
+func TestWhatMnesiaSaidStays(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, alarm.EvaluatorOptions{})
+	started := s.Now()
+	said := func(n int, peers map[string]float64) []string {
+		for range n {
+			s.pulses(1, rows("mnesia_events", "peer", "inconsistent", peers),
+				table("process", map[string]float64{"uptime_seconds": s.Now().Add(pulse).Sub(started).Seconds()}))
+		}
+		return s.active()
+	}
+	clear := func() {
+		_, err := s.manager.Do(t.Context(), alarm.Filter{}, alarm.Command{Verb: alarm.VerbClear, User: "jane"})
+		require.NoError(t, err)
+	}
+	alarms := []string{"mnesia_inconsistent/b@h critical"}
+	require.Empty(t, said(2, nil))
+	require.Equal(t, alarms, said(1, map[string]float64{"b@h": 1}))
+	require.Equal(t, alarms, said(10, nil), "another agent has heard nothing")
+	var err error
+	s.evaluator, err = alarm.NewEvaluator(alarm.EvaluatorOptions{Manager: s.manager, Now: s.Now})
+	require.NoError(t, err)
+	require.Equal(t, alarms, said(10, nil), "the exporter was started anew")
+	clear()
+	require.Empty(t, said(10, nil))
+	require.Equal(t, alarms, said(1, map[string]float64{"b@h": 1}), "it has happened again")
+	clear()
+	require.Empty(t, said(10, map[string]float64{"b@h": 1}), "that is known")
+	s.pulses(1) // without the collector
+	require.Empty(t, said(1, map[string]float64{"b@h": 1}), "that is known")
+	require.Equal(t, alarms, said(1, map[string]float64{"b@h": 2}))
+	started = s.Now().Add(pulse / 2)
+	require.Empty(t, said(4, nil), "the node was started anew")
+}
+
+func TestSupervisorsThatGiveUp(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, alarm.EvaluatorOptions{})
+	ticks := func(d time.Duration) []string {
+		for end := s.Now().Add(d); s.Now().Before(end); {
+			s.add(10 * time.Second)
+			s.evaluator.Tick([]alarm.Member{{Node: alarm.Node{Name: "a@h"}, State: "up", Creation: 1}}, nil)
+		}
+		return s.active()
+	}
+	require.Empty(t, ticks(time.Minute))
+	s.evaluator.GaveUp("a@h", "shop_sup")
+	s.evaluator.GaveUp("a@h", "cart_sup")
+	both := []string{"supervisor_restart_intensity/cart_sup major", "supervisor_restart_intensity/shop_sup major"}
+	require.Equal(t, both, ticks(50*time.Minute))
+	s.evaluator.GaveUp("a@h", "cart_sup")
+	require.Equal(t, []string{"supervisor_restart_intensity/cart_sup major"}, ticks(20*time.Minute), "an hour after the last time")
+	_, err := s.manager.Do(t.Context(), alarm.Filter{}, alarm.Command{Verb: alarm.VerbClear, User: "jane"})
+	require.NoError(t, err)
+	require.Empty(t, ticks(time.Minute))
+	s.evaluator.GaveUp("a@h", "cart_sup")
+	require.Equal(t, []string{"supervisor_restart_intensity/cart_sup major"}, ticks(time.Minute), "it has happened again")
+	require.Empty(t, ticks(time.Hour))
+}
+
+func TestUses(t *testing.T) {
+	t.Parallel()
+	on, off := true, false
+	for name, tc := range map[string]struct {
+		rule     string
+		settings alarm.Settings
+		want     bool
+	}{
+		"by itself":           {"shell_history_size", alarm.Settings{}, true},
+		"not by itself":       {"module_clash", alarm.Settings{}, false},
+		"unknown":             {"nothing", alarm.Settings{}, false},
+		"switched on":         {"module_clash", alarm.Settings{Rules: map[string]alarm.RuleSettings{"module_clash": {Enabled: &on}}}, true},
+		"switched off":        {"shell_history_size", alarm.Settings{Rules: map[string]alarm.RuleSettings{"shell_history_size": {Enabled: &off}}}, false},
+		"switched on for one": {"module_clash", alarm.Settings{Overrides: []alarm.Override{{Rules: map[string]alarm.RuleSettings{"module_clash": {Enabled: &on}}}}}, true},
+	} {
+		require.Equal(t, tc.want, tc.settings.Uses(tc.rule), name)
+	}
+}

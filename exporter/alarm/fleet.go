@@ -82,6 +82,7 @@ type member struct {
 	lost      []time.Time // when it went down
 	failed    []time.Time // when its agent ended while it was up
 	restarted time.Time
+	gaveUp    map[string]bool // supervisors that ended and are not told yet
 
 	// Out of its last pulse, as long as it is up:
 	applications map[string]string // that run now; nil when not known
@@ -98,6 +99,23 @@ func (e *Evaluator) Lost(name, errorKind string) {
 	m.lost = appended(m.lost, now)
 	if errorKind == kindAgentLost {
 		m.failed = appended(m.failed, now)
+	}
+}
+
+// maxSupervisors bounds what one node may report between two ticks.
+const maxSupervisors = 100
+
+// GaveUp notes that a supervisor on a node has ended because its children
+// crashed too often.
+func (e *Evaluator) GaveUp(name, supervisor string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m := e.fleet.member(name)
+	if m.gaveUp == nil {
+		m.gaveUp = map[string]bool{}
+	}
+	if len(m.gaveUp) < maxSupervisors {
+		m.gaveUp[supervisor] = true
 	}
 }
 

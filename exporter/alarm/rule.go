@@ -31,6 +31,9 @@ type Rule struct {
 	Since string
 	// OptIn is set where the rule says nothing unless it is switched on.
 	OptIn bool
+	// Stays is set where a value that is gone means nothing: the alarm clears
+	// when the node is started anew.
+	Stays bool
 
 	// Title is what is wrong, in a few words.
 	Title string
@@ -66,6 +69,9 @@ type Reading struct {
 	Value    float64
 	// Detail is for the description; the same value should have the same.
 	Detail string
+	// Again is set when what the alarm is about has happened once more since
+	// the last reading. It is raised then even where somebody has cleared it.
+	Again bool
 }
 
 // one is the reading of a rule with one alarm a node.

@@ -97,10 +97,14 @@ func limitRules() []Rule {
 			Meaning: "When the export table is full, no further code can be loaded and the node crashes.",
 			Cause:   "Modules that are compiled at run time.",
 			Repair:  "Find their names (code:all_loaded/0) and who makes them.",
-			Needs:   []string{"code.exports"}, Since: "a reading of exported functions (code.exports), which agents take only where it is switched on", OptIn: true,
+			Needs:   []string{"inspection.exports"}, Since: "the collector vm_events; the functions are counted when code was loaded, only where this alarm is switched on", OptIn: true,
 			Signal: func(w *Window) ([]Reading, bool) {
-				v, ok := w.Value("code", "exports")
-				return one(100*v/524_288, ok)
+				const most = 524_288
+				v, ok := w.Value("inspection", "exports")
+				if !ok {
+					return nil, false
+				}
+				return []Reading{{Value: 100 * v / most, Detail: fmt.Sprintf("%.0f of %d when the alarm was raised.", v, most)}}, true
 			},
 		},
 	}
@@ -132,8 +136,8 @@ func memoryRules() []Rule {
 			Meaning: "When the limit is reached, the kernel kills the node.",
 			Cause:   "Large mailboxes, ETS tables or binaries, a leak, or a limit that is too small.",
 			Repair:  "See which kind of memory has grown (erlang_vm_memory_*), and which processes are large. Then give the node more memory or take load off it.",
-			Needs:   []string{"process.resident_bytes", "os_memory.total or process.memory_limit_bytes"},
-			Since:   "the limit of the cgroup or os_mon on the node (collector os_mon)",
+			Needs:   []string{"process.resident_bytes", "inspection.memory_limit_bytes or os_memory.total"},
+			Since:   "the collector vm_events on Linux, which looks for the limit once a minute; elsewhere os_mon on the node (collector os_mon)",
 			Signal: func(w *Window) ([]Reading, bool) {
 				used, ok := w.Value("process", "resident_bytes")
 				limit, known := memoryLimit(w)
@@ -149,8 +153,8 @@ func memoryRules() []Rule {
 			Meaning: "The node's memory has grown for an hour, and reaches the limit within 4 hours if it goes on like that.",
 			Cause:   "A leak, or a queue that grows because its consumers are too slow or gone.",
 			Repair:  "See which kind of memory grows (erlang_vm_memory_*), and which processes or tables.",
-			Needs:   []string{"process.resident_bytes", "os_memory.total or process.memory_limit_bytes"},
-			Since:   "the limit of the cgroup or os_mon on the node (collector os_mon), and an hour of readings",
+			Needs:   []string{"process.resident_bytes", "inspection.memory_limit_bytes or os_memory.total"},
+			Since:   "the collector vm_events on Linux, elsewhere os_mon on the node (collector os_mon), and an hour of readings",
 			Signal: func(w *Window) ([]Reading, bool) {
 				used, ok := w.Value("process", "resident_bytes")
 				if !ok {
@@ -214,7 +218,7 @@ func memoryRules() []Rule {
 // memoryLimit is the most resident memory that the node may have.
 func memoryLimit(w *Window) (float64, bool) {
 	limit := math.Inf(1)
-	if v, ok := w.Value("process", "memory_limit_bytes"); ok && v > 0 {
+	if v, ok := w.Value("inspection", "memory_limit_bytes"); ok && v > 0 {
 		limit = v
 	}
 	if rows, ok := w.Rows("os_memory"); ok {

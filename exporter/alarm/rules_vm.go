@@ -1,8 +1,10 @@
 package alarm
 
 import (
+	"maps"
 	"math"
-
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -108,7 +110,7 @@ func processRules() []Rule {
 			Meaning: "An Erlang shell on the node keeps large results in its history.",
 			Cause:   "Somebody looked at something large in a shell and left it open.",
 			Repair:  "In that shell: results(0), history(0), garbage_collect(). Or close it.",
-			Needs:   []string{"shell.history_words"}, Since: "a reading of shells (table shell)",
+			Needs:   []string{"shell.history_words"}, Since: "the collector vm_events, on nodes with at most 10,000 processes; shells are looked for once a minute",
 			Signal: labelled("shell", "history_words", "name"),
 		},
 		{
@@ -467,13 +469,13 @@ func codeRules() []Rule {
 			Signal: value("code", "modules_old_code"),
 		},
 		{
-			ID: "module_clash", Title: "Module in two places", Unit: "modules", Value: "modules that are in more than one directory of the code path",
+			ID: "module_clash", Title: "Module in two places", Unit: "modules", Value: "modules that are in more than one directory of the code path; not those that Elixir has consolidated",
 			Levels:  []Level{{Severity: Warning, Raise: 1, Clear: 1, ClearFor: checks}},
 			Meaning: "Which of two modules of one name is loaded depends on the order of the code path.",
 			Cause:   "Two versions of an application in one release, or two applications with a module of the same name.",
 			Repair:  "code:clash() lists them. Remove one from the code path.",
-			Needs:   []string{"code.module_clashes"}, Since: "a scan of the code path (code.module_clashes), which agents make only where it is switched on", OptIn: true,
-			Signal: value("code", "module_clashes"),
+			Needs:   []string{"inspection.module_clashes"}, Since: "the collector vm_events; the code path is gone through once a minute, only where this alarm is switched on", OptIn: true,
+			Signal: value("inspection", "module_clashes"),
 		},
 	}
 }
@@ -488,8 +490,8 @@ func mnesiaRules() []Rule {
 			Cause:   "A network partition, or nodes that were started before the others of the cluster.",
 			Repair:  "Choose the part whose data is right; on the nodes of the other part call mnesia:set_master_nodes/1 and restart Mnesia there. Then clear the alarm.",
 			Clears:  "by hand, or when the node is started anew",
-			Needs:   []string{"mnesia_events.inconsistent"}, Since: "Mnesia's system events (table mnesia_events)",
-			Signal: labelled("mnesia_events", "inconsistent", "peer"),
+			Needs:   []string{"mnesia_events.inconsistent"}, Since: "the collector vm_events, for what Mnesia reports while the node is attached", Stays: true,
+			Signal: inconsistent,
 		},
 		{
 			ID: "mnesia_overloaded", Title: "Mnesia overloaded", Unit: "events", Value: "mnesia_overload events in the last 10 minutes",
@@ -504,6 +506,32 @@ func mnesiaRules() []Rule {
 	}
 }
 
+// inconsistent is the signal of what Mnesia has reported of each peer.
+func inconsistent(w *Window) ([]Reading, bool) {
+	const note = "mnesia_inconsistent."
+	rows, ok := w.Rows("mnesia_events")
+	if !ok { // compared with what comes after
+		for name, p := range w.before {
+			if strings.HasPrefix(name, note) {
+				w.after[name] = p
+			}
+		}
+		return nil, false
+	}
+	var readings []Reading
+	for _, r := range rows {
+		v, ok := r.Value("inconsistent")
+		if !ok {
+			continue
+		}
+		peer := r.Label("peer")
+		again := v > w.before[note+peer].value
+		w.after[note+peer] = point{w.Now, v}
+		readings = append(readings, Reading{Instance: peer, Value: truth(v > 0), Again: again})
+	}
+	return readings, true
+}
+
 // recent is the signal of a counter's growth in the last while.
 func recent(table, column string, while time.Duration) func(*Window) ([]Reading, bool) {
 	return func(w *Window) ([]Reading, bool) {
@@ -514,6 +542,34 @@ func recent(table, column string, while time.Duration) func(*Window) ([]Reading,
 		grown, _ := w.Increase(table+"."+column, v, while)
 		return one(grown, true)
 	}
+}
+
+// crashes is the signal of how many processes crashed in the last minute.
+func crashes(w *Window) ([]Reading, bool) {
+	rows, ok := w.Rows("log_reports")
+	if !ok {
+		return nil, false
+	}
+	total := 0.0
+	for _, r := range rows {
+		// A crash of a behaviour is told by its supervisor and by itself, too.
+		if kind := r.Label("type"); kind == "crash" || kind == "process" {
+			v, _ := r.Value("reports")
+			total += v
+		}
+	}
+	grown, _ := w.Increase("crashes", total, time.Minute)
+	return one(grown, true)
+}
+
+// gaveUp are the supervisors that have ended since the last look.
+func gaveUp(_ *Fleet, m *member) ([]Reading, bool) {
+	var readings []Reading
+	for _, name := range slices.Sorted(maps.Keys(m.gaveUp)) {
+		readings = append(readings, Reading{Instance: name, Value: 1, Again: true})
+	}
+	clear(m.gaveUp)
+	return readings, true
 }
 
 // loggerRules are about the node's log.
@@ -530,7 +586,7 @@ func loggerRules() []Rule {
 			Signal: labelled("logger_handler", "message_queue_len", "handler"),
 		},
 		{
-			ID: "crash_rate", Title: "Many crashes", Unit: "crashes/min", Value: "crash reports of processes a minute",
+			ID: "crash_rate", Title: "Many crashes", Unit: "crashes/min", Value: "processes that crashed in the last minute, of OTP's behaviours and others",
 			Levels: []Level{
 				{Severity: Minor, Raise: 10, Clear: 5, ClearFor: 10 * time.Minute},
 				{Severity: Major, Raise: 100, Clear: 50, ClearFor: 10 * time.Minute},
@@ -538,18 +594,18 @@ func loggerRules() []Rule {
 			Meaning: "Processes crash at an unusual rate.",
 			Cause:   "A fault in a release, bad input, or something that the node depends on is gone.",
 			Repair:  "Read the crash reports in the node's log.",
-			Needs:   []string{"logs.crash_reports"}, Since: since,
-			Signal: recent("logs", "crash_reports", time.Minute),
+			Needs:   []string{"log_reports.reports"}, Since: since,
+			Signal: crashes,
 		},
 		{
-			ID: "supervisor_restart_intensity", Title: "Supervisor gave up", Unit: "supervisors", Value: "supervisors that ended in the last hour because their children crashed too often",
-			Levels:  []Level{{Severity: Major, Raise: 1, Clear: 1}},
+			ID: "supervisor_restart_intensity", Title: "Supervisor gave up", KeyLabel: "supervisor", Value: "1 for each supervisor that ended because its children crashed too often",
+			Levels:  []Level{{Severity: Major, Raise: 1, Clear: 1, ClearFor: time.Hour}},
 			Meaning: "A supervisor has reached its maximum restart intensity and ended, with all that it supervises.",
 			Cause:   "A process that crashes as soon as it is started.",
 			Repair:  "Look for reached_max_restart_intensity in the node's log and for the crash reports before it. See whether the application still runs.",
 			Clears:  "by hand, or after an hour",
-			Needs:   []string{"logs.supervisor_shutdowns"}, Since: since,
-			Signal: recent("logs", "supervisor_shutdowns", time.Hour),
+			Since:   "the log entries of the node, from the level error on (logs.level)",
+			Fleet:   gaveUp,
 		},
 	}
 }

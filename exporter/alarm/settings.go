@@ -77,6 +77,20 @@ func (s *Settings) levels(r *Rule, n Node) []Level {
 	return slices.SortedFunc(maps.Values(levels), func(a, b Level) int { return a.Severity.Rank() - b.Severity.Rank() })
 }
 
+// Uses tells whether a rule is switched on for any node.
+func (s *Settings) Uses(id string) bool {
+	all := Rules()
+	i := slices.IndexFunc(all, func(r Rule) bool { return r.ID == id })
+	if i < 0 {
+		return false
+	}
+	on := func(rules map[string]RuleSettings) bool { return rules[id].Enabled != nil && *rules[id].Enabled }
+	if e := s.Rules[id].Enabled; e != nil && *e || e == nil && !all[i].OptIn {
+		return true
+	}
+	return slices.ContainsFunc(s.Overrides, func(o Override) bool { return on(o.Rules) })
+}
+
 func (o *Override) matches(n Node) bool {
 	return (len(o.Families) == 0 || slices.Contains(o.Families, n.Family)) &&
 		(len(o.Nodes) == 0 || slices.ContainsFunc(o.Nodes, func(p string) bool { return MatchPattern(p, n.Name) }))
