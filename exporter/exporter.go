@@ -42,6 +42,7 @@ type Options struct {
 	Name       string
 
 	// ListenAddresses, WebConfigFile and ExternalURL are those of web.Options.
+	// Without addresses those of the configuration file count.
 	ListenAddresses []string
 	WebConfigFile   string
 	ExternalURL     string

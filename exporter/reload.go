@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,7 @@ func sameProcess(old, c *config.Config) error {
 		changed bool
 	}{
 		{"name", old.Name != c.Name},
+		{"web", !slices.Equal(old.Web.Listeners, c.Web.Listeners)},
 		{"storage", old.Storage.Location != c.Storage.Location},
 		{"secrets", old.Secrets.Identity != c.Secrets.Identity},
 		{"timeouts", restartTimeouts(old) != restartTimeouts(c)},

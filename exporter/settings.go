@@ -30,17 +30,37 @@ import (
 func load(o Options) (*config.Config, error) {
 	c, err := parse(o)
 	checked := web.Options{ListenAddresses: o.ListenAddresses, ConfigFile: o.WebConfigFile}
+	var both error
 	if err != nil {
 		// Who may listen where depends on what could not be read.
 		checked.ListenAddresses = nil
 	} else {
 		checked.Auth = webAuth(c)
+		checked.ListenAddresses, checked.MaxRoles = listeners(o, c)
+		if len(o.ListenAddresses) > 0 && !c.Web.IsZero() {
+			both = config.Problems{{Path: "--web.listen-address", Message: "the configuration has web.listeners; use one of the two"}}
+		}
 	}
 	_, urlErr := parseExternalURL(o.ExternalURL)
-	if err := errors.Join(err, urlErr, web.Check(checked)); err != nil {
+	if err := errors.Join(err, both, urlErr, web.Check(checked)); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// listeners says where HTTP is served, and the highest roles there.
+func listeners(o Options, c *config.Config) (addresses []string, maxRoles map[string]string) {
+	if c.Web.IsZero() {
+		return o.ListenAddresses, nil
+	}
+	maxRoles = map[string]string{}
+	for _, l := range c.Web.Listeners {
+		addresses = append(addresses, l.Address)
+		if l.MaxRole != "" {
+			maxRoles[l.Address] = string(l.MaxRole)
+		}
+	}
+	return addresses, maxRoles
 }
 
 func parse(o Options) (*config.Config, error) {
@@ -156,8 +176,9 @@ func parseExternalURL(text string) (*url.URL, error) {
 }
 
 func (e *Exporter) webOptions(c *config.Config, registry *prometheus.Registry) web.Options {
+	addresses, maxRoles := listeners(e.options, c)
 	return web.Options{
-		ListenAddresses: e.options.ListenAddresses, ConfigFile: e.options.WebConfigFile, ExternalURL: e.options.ExternalURL,
+		ListenAddresses: addresses, MaxRoles: maxRoles, ConfigFile: e.options.WebConfigFile, ExternalURL: e.options.ExternalURL,
 		Auth:   webAuth(c),
 		Routes: e.api.Routes(),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{

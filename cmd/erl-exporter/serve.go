@@ -61,13 +61,19 @@ func options(c *cli.Context) (exporter.Options, error) {
 	if err := logConfig.Format.Set(c.String("log.format")); err != nil {
 		return exporter.Options{}, fmt.Errorf("--log.format: %w", err)
 	}
+	// The default of the flag is that of the exporter; said by hand it may
+	// contradict the configuration.
+	var addresses []string
+	if c.IsSet("web.listen-address") {
+		addresses = c.StringSlice("web.listen-address")
+	}
 	return exporter.Options{
 		ConfigFile:      c.Path("config.file"),
 		Nodes:           c.StringSlice("node"),
 		CookieFile:      c.Path("cookie-file"),
 		EPMD:            c.String("epmd"),
 		Name:            c.String("name"),
-		ListenAddresses: c.StringSlice("web.listen-address"),
+		ListenAddresses: addresses,
 		WebConfigFile:   c.Path("web.config.file"),
 		ExternalURL:     c.String("web.external-url"),
 		Logger:          promslog.New(logConfig),

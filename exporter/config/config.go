@@ -41,6 +41,7 @@ type Config struct {
 	Agent          Agent             `yaml:"agent"`
 	Storage        Storage           `yaml:"storage,omitempty"`
 	Secrets        Secrets           `yaml:"secrets,omitempty"`
+	Web            Web               `yaml:"web,omitempty"`
 	Auth           Auth              `yaml:"auth,omitempty"`
 	Alarms         Alarms            `yaml:"alarms"`
 	Alertmanager   Alertmanager      `yaml:"alertmanager"`

@@ -91,6 +91,7 @@ func (v *validator) check(c *Config) {
 	v.agent("agent", c.Agent)
 	v.storage(&c.Storage)
 	v.secrets(&c.Secrets)
+	v.web(c.Web)
 	v.auth(&c.Auth)
 	v.logs(c)
 	v.commands(&c.Commands)

@@ -25,6 +25,12 @@ func (s *Server) guard(route api.Route) http.Handler {
 			route.Handler.ServeHTTP(w, r)
 			return
 		}
+		ceiling := ceilingOf(r.Context())
+		if ceiling < route.Role {
+			api.WriteProblem(w, r, http.StatusForbidden, fmt.Sprintf(
+				"This needs the role %q, and nobody has more than %q at this address: ask another one of web.listeners.", route.Role, ceiling))
+			return
+		}
 		policy := s.access.policy()
 		id, err := policy.identify(r)
 		if err != nil {
@@ -41,6 +47,8 @@ func (s *Server) guard(route api.Route) http.Handler {
 			s.deny(w, r, policy, id, route.Role)
 			return
 		}
+		// What depends on the role beyond the route: which functions are allowed.
+		id.Role = min(id.Role, ceiling)
 		noteIdentity(w, id)
 		route.Handler.ServeHTTP(w, r.WithContext(api.WithIdentity(r.Context(), id)))
 	})

@@ -1,9 +1,12 @@
 package web
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -268,4 +271,113 @@ func TestRebinding(t *testing.T) {
 
 	withToken := newRoleServer(t, Auth{Tokens: []Token{{"t", "read", token("read")}}}, "")
 	require.Equal(t, 204, ask(withToken, "GET", "/", host("any.name"), bearer(string(token("read")))).Code)
+}
+
+// TestEveryRoleAtEveryCeiling asks for every route with every role over HTTP, at
+// listeners with every ceiling: what somebody may is the lower of the two.
+func TestEveryRoleAtEveryCeiling(t *testing.T) {
+	t.Parallel()
+	certificates := newCertificates(t)
+	for name, file := range map[string]string{"http": "", "https": writeTLS(t, certificates, "")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ceilings := []string{"read", "operate", "command", "admin", ""}
+			o := Options{ConfigFile: file, MaxRoles: map[string]string{}, Auth: Auth{UnauthenticatedRole: "none"}}
+			for _, role := range roleNames[1:] {
+				o.Auth.Tokens = append(o.Auth.Tokens, Token{Name: role, Role: role, Token: token(role)})
+			}
+			dir := t.TempDir()
+			for _, ceiling := range ceilings {
+				address := "unix:" + filepath.Join(dir, "s"+ceiling)
+				if name == "https" { // which sockets do not have
+					address = "127.0.0." + strconv.Itoa(10+len(o.ListenAddresses)) + ":0"
+				}
+				o.ListenAddresses = append(o.ListenAddresses, address)
+				if ceiling != "" {
+					o.MaxRoles[address] = ceiling
+				}
+			}
+			s := serveRoles(t, o)
+			for i, ceiling := range ceilings {
+				client := certificates.httpsClient()
+				transport, ok := client.Transport.(*http.Transport)
+				require.True(t, ok)
+				transport.DisableKeepAlives = false
+				transport.TLSClientConfig.ServerName = "127.0.0.1"
+				address := s.Addresses()[i]
+				transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, address.Network(), address.String())
+				}
+				t.Cleanup(client.CloseIdleConnections)
+				if ceiling == "" {
+					ceiling = "admin"
+				}
+				for _, role := range append([]string{"anonymous"}, roleNames[1:]...) {
+					for route, needs := range wantRoles {
+						requireCeiling(t, client, name, role, ceiling, route, needs)
+					}
+				}
+			}
+		})
+	}
+}
+
+// requireCeiling asks once.
+func requireCeiling(t *testing.T, client *http.Client, scheme, role, ceiling, route, needs string) {
+	t.Helper()
+	method, pattern, _ := strings.Cut(route, " ")
+	path := strings.NewReplacer("{name}", "rabbit@mq1", "{$}", "").Replace(pattern)
+	r, err := http.NewRequest(method, scheme+"://localhost"+path, nil)
+	require.NoError(t, err)
+	if role != "anonymous" {
+		bearer(string(token(role)))(r)
+	}
+	answer, err := client.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	want := http.StatusNoContent
+	switch {
+	case needs == "none":
+	case rank(ceiling) < rank(needs):
+		want = http.StatusForbidden
+	case role == "anonymous":
+		want = http.StatusUnauthorized
+	case rank(role) < rank(needs):
+		want = http.StatusForbidden
+	}
+	require.Equal(t, want, answer.StatusCode, "%s of %s at a listener for %s", route, role, ceiling)
+	if want == http.StatusNoContent && needs != "none" {
+		require.Equal(t, roleNames[min(rank(role), rank(ceiling))], answer.Header.Get("X-Role"), "what handlers see")
+	}
+}
+
+// serveRoles is newRoleServer over HTTP.
+func serveRoles(t *testing.T, o Options) *Server {
+	t.Helper()
+	backend, err := api.New(api.Options{Backend: noBackend{}})
+	require.NoError(t, err)
+	o.Routes, o.Metrics, o.AllNodes, o.Probe, o.ServiceDiscovery = backend.Routes(), text(""), text(""), text(""), text("")
+	s, err := New(o)
+	require.NoError(t, err)
+	for i := range s.table {
+		s.table[i].Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Role", api.IdentityFrom(r.Context()).Role.String())
+			w.WriteHeader(http.StatusNoContent)
+		})
+	}
+	s.mux = s.newMux()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	return s
+}
+
+func TestWrongCeiling(t *testing.T) {
+	t.Parallel()
+	err := Check(Options{ListenAddresses: []string{"127.0.0.1:0"}, MaxRoles: map[string]string{"127.0.0.1:0": "boss"}})
+	require.EqualError(t, err, `web: the highest role at "127.0.0.1:0": unknown role "boss": it must be one of none, read, operate, command, admin`)
 }

@@ -34,6 +34,9 @@ type Options struct {
 	// ListenAddresses are host:port, or unix:/path for a Unix socket, which
 	// its owner and group can use. [DefaultListenAddress] when empty.
 	ListenAddresses []string
+	// MaxRoles has, by address, the highest role that anybody has there,
+	// whatever they show. An address that is not in it has no such limit.
+	MaxRoles map[string]string
 	// ConfigFile is a web configuration file of the Prometheus exporters,
 	// for TLS, passwords, headers and a rate limit. Optional; a change is
 	// noticed at the next request.
@@ -89,6 +92,7 @@ type Server struct {
 	table       []api.Route
 	mux         *http.ServeMux
 	listeners   []net.Listener
+	ceilings    []api.Role // of the addresses in options, in their order
 }
 
 // New checks the options and opens the listeners, so that a port that is
@@ -148,6 +152,14 @@ func newServer(o Options) (*Server, error) {
 		if exposed == "" && reachable(address) {
 			exposed = address
 		}
+		ceiling := api.RoleAdmin
+		if name, limited := o.MaxRoles[address]; limited {
+			var err error
+			if ceiling, err = api.ParseRole(name); err != nil {
+				return nil, fmt.Errorf("the highest role at %q: %w", address, err)
+			}
+		}
+		s.ceilings = append(s.ceilings, ceiling)
 	}
 	var err error
 	if s.access, err = newAccess(o.ConfigFile, exposed, o.Auth, o.Logger); err != nil {
@@ -215,6 +227,7 @@ func (s *Server) Run(ctx context.Context) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		TLSConfig:         s.access.tlsConfig(),
+		BaseContext:       s.baseContext,
 		// Failed handshakes, mostly: not worth more than debug.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
@@ -252,7 +265,7 @@ func (s *Server) Run(ctx context.Context) error {
 // serve serves one listener. Unix sockets have no TLS: the file system says
 // who may use them.
 func (s *Server) serve(server *http.Server, l net.Listener, encrypted bool) error {
-	s.logger.Info("listening", "address", l.Addr().String(), "tls", encrypted)
+	s.logger.Info("listening", "address", l.Addr().String(), "tls", encrypted, "max_role", s.ceiling(l.Addr()).String())
 	serve := server.Serve
 	if encrypted {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
