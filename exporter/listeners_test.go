@@ -74,7 +74,7 @@ targets: [{name: t, epmd: '127.0.0.1:1', static_configs: [{targets: ['nobody@127
 		{"operating", call, `{"nodes": ["nobody@127.0.0.1"], "call": "os:cmd(\"id\")"}`, 403, `he role \"operate\" may not call os:cmd/1`},
 		{"all", call, `{"nodes": ["nobody@127.0.0.1"], "call": "os:cmd(\"id\")"}`, 200, "unavailable"},
 		{"all", "GET /debug/pprof/cmdline", "", 200, ""},
-		{"all", "POST /-/reload", "", 204, ""},
+		{"all", "POST /-/reload", "", 200, "was loaded"},
 	} {
 		status, text := askSocket(t, filepath.Join(dir, tt.socket), tt.request, tt.body)
 		require.Equal(t, tt.status, status, "%s at %s: %s", tt.request, tt.socket, text)
