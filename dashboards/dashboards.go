@@ -27,7 +27,7 @@ type Dashboard struct {
 // All returns all dashboards, that of the fleet first.
 func All() ([]Dashboard, error) {
 	boards := []*board{
-		fleet(), node(), family(), allocators(), distribution(), processes(), mnesia(), applications(), alarms(), logs(),
+		fleet(), node(), family(), allocators(), distribution(), processes(), mnesia(), applications(), applicationMetrics(), alarms(), logs(),
 		exporter(), deployments(),
 	}
 	all := make([]Dashboard, len(boards))

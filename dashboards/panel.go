@@ -69,6 +69,8 @@ type column struct {
 	gauge bool
 	// link leads to the node that the cell names.
 	link bool
+	// choose is the variable of application metrics that a click on the cell sets.
+	choose string
 }
 
 func (p panel) description() string {
@@ -168,6 +170,7 @@ func (p panel) list(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 			hidden[c.name] = true
 			continue
 		}
+		delete(hidden, c.name)
 		titles[c.name], order[c.name] = c.title, i
 		if cell := p.cell(c); len(cell) > 0 { // Grafana does not draw a table with an override of nothing
 			b = b.OverrideByName(c.title, cell)
@@ -202,6 +205,13 @@ func (p panel) cell(c column) []dashboard.DynamicConfigValue {
 		set("links", []map[string]any{{
 			"title": "Look at this node",
 			"url":   "/d/erlops-node?var-node=${__value.raw}&${datasource:queryparam}&${loki:queryparam}&${job:queryparam}&${__url_time_range}",
+		}})
+	}
+	if c.choose != "" {
+		set("links", []map[string]any{{
+			"title": "Look at this metric",
+			"url": "/d/erlops-appmetrics?var-" + c.choose + "=${__value.raw}&${datasource:queryparam}&${loki:queryparam}&" +
+				"${job:queryparam}&${family:queryparam}&${node:queryparam}&${__url_time_range}",
 		}})
 	}
 	return all

@@ -48,6 +48,7 @@ compat: {rabbitmq_identity: true}
 logs: {file: {path: %q}}
 metrics:
   msacc: on
+  counters: ["^requests$"]
   collectors: {carriers: true}
 targets:
   - name: shop
@@ -57,7 +58,7 @@ targets:
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	erltest.RequireErlang(t, "mnesia", "runtime_tools", "os_mon")
+	erltest.RequireErlang(t, "mnesia", "runtime_tools", "os_mon", "folsom")
 	epmd := erltest.StartEPMD(t)
 	s := &scene{}
 	for i, name := range []string{"a", "b"} {
@@ -71,6 +72,7 @@ func newScene(t *testing.T) *scene {
 	a.Eval(t, "{ok, _} = application:ensure_all_started(os_mon), {atomic, ok} = mnesia:create_table(orders, []), "+
 		"{ok, _} = dets:open_file(orders, [{file, \""+t.TempDir()+"/orders\"}]), "+
 		"{atomic, ok} = mnesia:transaction(fun() -> mnesia:write({orders, 1, 1}) end), ok")
+	startAppMetrics(t, a, b)
 	// Work that shows in rates, and a mailbox that nobody reads.
 	a.Eval(t, "spawn(fun L() -> [self() ! x || _ <- lists:seq(1, 10)], lists:sort([rand:uniform() || _ <- lists:seq(1, 1000)]), "+
 		"mnesia:transaction(fun() -> mnesia:write({orders, 1, 1}) end), {rex, '"+b.Name+"'} ! x, timer:sleep(100), L() end), ok")
@@ -96,7 +98,12 @@ func newScene(t *testing.T) *scene {
 // series is how many series the answer to a query has, or why there is none.
 func (s *scene) series(t *testing.T, expr string) (int, error) {
 	t.Helper()
-	answer, err := http.PostForm(s.prometheus.URL+"/api/v1/query", url.Values{"query": {expr}})
+	return series(t, s.prometheus, expr)
+}
+
+func series(t *testing.T, p *erltest.Prometheus, expr string) (int, error) {
+	t.Helper()
+	answer, err := http.PostForm(p.URL+"/api/v1/query", url.Values{"query": {expr}})
 	require.NoError(t, err)
 	defer answer.Body.Close()
 	var result struct {
@@ -108,6 +115,21 @@ func (s *scene) series(t *testing.T, expr string) (int, error) {
 		return 0, fmt.Errorf("%s", result.Error)
 	}
 	return len(result.Data.Result), nil
+}
+
+// labelValues is what Grafana asks for label_values(selector, label).
+func (s *scene) labelValues(t *testing.T, selector, label string) []string {
+	t.Helper()
+	answer, err := http.Get(s.prometheus.URL + "/api/v1/label/" + label + "/values?" + url.Values{"match[]": {selector}}.Encode())
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	var result struct {
+		Status, Error string
+		Data          []string
+	}
+	require.NoError(t, json.NewDecoder(answer.Body).Decode(&result))
+	require.Equal(t, "success", result.Status, "%s: %s", selector, result.Error)
+	return result.Data
 }
 
 // empty are the panels without data in the scene, with the reason: dashboard and
@@ -148,7 +170,7 @@ var empty = map[string]string{
 // panel has data or is in the list of those that may be empty.
 func TestEveryQuery(t *testing.T) {
 	s := newScene(t)
-	values := map[string]string{"node": s.nodes[0].Name, "family": "shop", "job": "erlang", "exporter": ".+"}
+	values := map[string]string{"node": s.nodes[0].Name, "family": "shop", "job": "erlang", "exporter": ".+", "metric": "folsom_requests_total"}
 	require.Eventually(t, func() bool {
 		n, err := s.series(t, `rate(erlang_vm_process_reductions_by_application_total[1m])`)
 		return err == nil && n > 0
@@ -181,43 +203,10 @@ func TestEveryQuery(t *testing.T) {
 			}
 		})
 	}
+	t.Run("application metrics", s.applicationMetrics)
 	t.Run("RabbitMQ", s.rabbitMQ)
+	t.Run("RabbitMQ's JSON", s.rabbitMQJSON)
 	t.Run("documented", s.documented)
-}
-
-// rabbitMQ asks what RabbitMQ's dashboards ask, as far as it matters: each metric
-// by its labels, joined as they join.
-func (s *scene) rabbitMQ(t *testing.T) {
-	identity := `rabbitmq_identity_info{rabbitmq_cluster="shop",namespace="",rabbitmq_endpoint="aggregated",rabbitmq_node="` + s.nodes[0].Name + `"}`
-	var queries []string
-	for _, metric := range []string{
-		`erlang_vm_allocators{usage="blocks_size"}`, `erlang_vm_allocators{usage="carriers_size"}`, `erlang_vm_allocators{usage="blocks"}`,
-		`erlang_vm_allocators{usage="carriers",kind="mbcs"}`, `erlang_vm_allocators{alloc="eheap_alloc",kind="mbcs_pool"}`,
-		`rabbitmq_process_resident_memory_bytes`,
-		`erlang_vm_dist_node_state{peer!~"rabbitmqcli.*"}`, `erlang_vm_dist_node_queue_size_bytes`,
-		`rate(erlang_vm_dist_send_bytes[1m])`, `rate(erlang_vm_dist_recv_bytes[1m])`, `rate(erlang_vm_dist_send_cnt[1m])`, `rate(erlang_vm_dist_recv_cnt[1m])`,
-		`erlang_vm_dist_port_memory_bytes`, `erlang_vm_dist_port_queue_size_bytes`,
-		`erlang_vm_dist_proc_status{type="dist"}`, `erlang_vm_dist_proc_message_queue_len{type="dist"}`,
-		`erlang_vm_dist_proc_memory_bytes{type="dist"}`, `rate(erlang_vm_dist_proc_reductions{type="dist"}[1m])`,
-	} {
-		queries = append(queries, metric+` * on (instance, job) group_left (rabbitmq_cluster, rabbitmq_node) `+identity)
-	}
-	for _, metric := range []string{
-		"statistics_run_queues_length", "statistics_dirty_io_run_queue_length", "statistics_dirty_cpu_run_queue_length",
-		"statistics_context_switches", "statistics_reductions_total", "statistics_runtime_milliseconds",
-		"ets_limit", "ets_tables", "dets_tables", "process_limit", "process_count", "statistics_run_queues_length_total",
-		`memory_bytes_total{kind="processes"}`, `memory_system_bytes_total{usage="atom"}`, `memory_system_bytes_total{usage="binary"}`,
-		`memory_system_bytes_total{usage="code"}`, `memory_system_bytes_total{usage="ets"}`,
-		"statistics_bytes_output_total", "statistics_bytes_received_total",
-		"statistics_garbage_collection_number_of_gcs", "statistics_garbage_collection_bytes_reclaimed", "port_limit", "port_count",
-	} {
-		queries = append(queries, "erlang_vm_"+metric)
-	}
-	for _, q := range append(queries, "process_open_fds", "process_max_fds") {
-		n, err := s.series(t, q)
-		require.NoError(t, err, q)
-		require.NotZero(t, n, q)
-	}
 }
 
 // documented holds that the exporter's own page has what the document says of it,
