@@ -36,7 +36,7 @@ func activeAlarms(id, w, h uint32, expr string) panel {
 func alarms() *board {
 	count := func(id uint32, name string, limits []float64, ill string) panel {
 		return panel{
-			id: id, kind: number, title: name, w: 3, h: 4, limits: limits,
+			id: id, kind: number, title: name, w: 6, h: 3, limits: limits,
 			normal: "0.", ill: ill, todo: "see the list below.",
 			queries: []query{{expr: "count(" + alarmed.of("erlang_exporter_alarm_active", `severity="`+name+`"`) + ") or vector(0)"}},
 		}
@@ -52,17 +52,17 @@ func alarms() *board {
 				count(3, "minor", []float64{1, 10}, "something to look at today."),
 				count(4, "warning", []float64{5, 50}, "many: something changes, or thresholds are wrong."),
 				{
-					id: 5, kind: number, title: "Acknowledged", w: 4, h: 4,
+					id: 5, kind: number, title: "Acknowledged", w: 8, h: 3,
 					normal: "those that somebody works on.", ill: "alarms that were acknowledged and forgotten.", todo: "see the column State below.",
 					queries: []query{{expr: "count(" + alarmed.of("erlang_exporter_alarm_active", `state="acknowledged"`) + ") or vector(0)"}},
 				},
 				{
-					id: 6, kind: number, title: "Not shown", w: 4, h: 4, limits: []float64{1},
+					id: 6, kind: number, title: "Not shown", w: 8, h: 3, limits: []float64{1},
 					normal: "0.", ill: "more alarms are active than alarms.limits.series allows to be shown.", todo: "see them in the exporter's API.",
 					queries: []query{{expr: "sum(erlang_exporter_alarm_series_dropped) or vector(0)"}},
 				},
 				{
-					id: 7, kind: number, title: "Alertmanagers not reached", w: 4, h: 4, limits: []float64{1},
+					id: 7, kind: number, title: "Alertmanagers not reached", w: 8, h: 3, limits: []float64{1},
 					normal: "0; also where the exporter posts to none.", ill: "alarms are raised and this Alertmanager is not told.", todo: "see the exporter's log.",
 					queries: []query{{expr: "count(erlang_exporter_alertmanager_up == 0) or vector(0)"}},
 				},

@@ -21,7 +21,7 @@ func allocator(usage string, matchers ...string) string {
 func allocatorNumbers() []panel {
 	carriers, blocks := sumBy("node", nodes.of("erlang_vm_allocated_bytes")), sumBy("node", nodes.of("erlang_vm_allocated_used_bytes"))
 	one := func(id uint32, title, unit, expr string) panel {
-		return panel{id: id, kind: number, title: title, w: 4, h: 4, unit: unit, queries: []query{{expr: expr, legend: title}}}
+		return panel{id: id, kind: number, title: title, w: 8, h: 3, unit: unit, queries: []query{{expr: expr, legend: title}}}
 	}
 	used := one(1, "In use of allocated", "percentunit", blocks+" / "+carriers)
 	used.limits, used.fall = []float64{0.4, 0.6}, true

@@ -16,17 +16,17 @@ func deploymentsNow() []panel {
 	yes := map[string]state{"0": {"no", "red"}, "1": {"yes", "green"}}
 	return []panel{
 		{
-			id: 1, kind: number, title: "Exporter is followed", w: 4, h: 4, mapping: yes, none: "no deployer is scraped",
+			id: 1, kind: number, title: "Exporter is followed", w: 8, h: 3, mapping: yes, none: "no deployer is scraped",
 			normal: "yes.", ill: "the deployer cannot register nodes with the exporter: deployed nodes are not watched.", todo: "see the deployer's log, and whether the exporter runs.",
 			queries: []query{{expr: "min(erl_deploy_exporter_up)"}},
 		},
 		{
-			id: 2, kind: number, title: "Nodes to be registered", w: 4, h: 4, limits: []float64{1}, none: "no deployer is scraped",
+			id: 2, kind: number, title: "Nodes to be registered", w: 8, h: 3, limits: []float64{1}, none: "no deployer is scraped",
 			normal: "0.", ill: "nodes that the exporter has yet to be told of, or told to forget, for more than a minute.", todo: "see whether the exporter is followed.",
 			queries: []query{{expr: "sum(erl_deploy_registrations_pending)"}},
 		},
 		{
-			id: 3, kind: number, title: "Tasks under way", w: 4, h: 4, none: "no deployer is scraped",
+			id: 3, kind: number, title: "Tasks under way", w: 8, h: 3, none: "no deployer is scraped",
 			normal: "0 between deployments.", ill: "a task that does not end for an hour.", todo: "erl-deploy status says at which step it is.",
 			queries: []query{{expr: "sum(erl_deploy_tasks) or 0 * sum(erl_deploy_exporter_up)"}},
 		},

@@ -27,22 +27,22 @@ func distributionNow() []panel {
 	link := nodes.of("erlang_vm_dist_node_state")
 	return []panel{
 		{
-			id: 1, kind: number, title: "Links up", w: 4, h: 4,
+			id: 1, kind: number, title: "Links up", w: 8, h: 3,
 			normal: "n × (n − 1) for a full mesh of n nodes: each node counts its end.", ill: "fewer: a partition, or nodes that hide from each other.",
 			todo: "see the states of the links.", queries: []query{{expr: "count(" + link + " == 3) or vector(0)"}},
 		},
 		{
-			id: 2, kind: number, title: "Links not up", w: 4, h: 4, limits: []float64{1},
+			id: 2, kind: number, title: "Links not up", w: 8, h: 3, limits: []float64{1},
 			normal: "0.", ill: "links that are being connected for more than some seconds: the peer hangs or a firewall drops packets.",
 			todo: "see which below; try from the node: net_adm:ping/1.", queries: []query{{expr: "count(" + link + " < 3) or vector(0)"}},
 		},
 		{
-			id: 3, kind: number, title: "Bytes that wait", w: 4, h: 4, unit: "bytes", limits: []float64{524288, 1048576},
+			id: 3, kind: number, title: "Bytes that wait", w: 8, h: 3, unit: "bytes", limits: []float64{524288, 1048576},
 			normal: "0.", ill: "more than half of the busy limit (1 MiB by default): soon senders are suspended.",
 			todo: "see which link below, and look at its peer.", queries: []query{{expr: "max(" + nodes.of("erlang_vm_dist_node_queue_size_bytes") + ")"}}, none: "No links.",
 		},
 		{
-			id: 5, kind: lines, title: "Connected nodes", w: 12, h: 4, unit: "short", least: zero,
+			id: 5, kind: lines, title: "Connected nodes", w: 24, h: 6, unit: "short", least: zero,
 			normal: "visible: the other nodes of the cluster. hidden: the exporter, remote shells.", ill: "visible that falls on one node: it lost its cluster. known that grows: node names that change with every start; each is an atom that is never freed.",
 			todo: "see the states of the links.", queries: []query{{expr: maxBy("node, type", nodes.of("erlang_vm_dist_connected_nodes")), legend: "{{node}} {{type}}"}},
 		},

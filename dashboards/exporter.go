@@ -23,17 +23,17 @@ func exporterNow() []panel {
 	yes := map[string]state{"0": {"no", "red"}, "1": {"yes", "green"}}
 	return []panel{
 		{
-			id: 1, kind: number, title: "Exporter is up", w: 4, h: 4, mapping: yes, none: "not scraped",
+			id: 1, kind: number, title: "Exporter is up", w: 8, h: 3, mapping: yes, none: "not scraped",
 			normal: "yes.", ill: "Prometheus does not get the exporter's own page.", todo: "see its service and its log.",
 			queries: []query{{expr: `min(up{instance=~"$exporter"} and on (instance) erlang_exporter_scrape_requests_in_flight or up{instance=~"$exporter"})`}},
 		},
 		{
-			id: 2, kind: number, title: "Last reload succeeded", w: 4, h: 4, mapping: yes, none: "not scraped",
+			id: 2, kind: number, title: "Last reload succeeded", w: 8, h: 3, mapping: yes, none: "not scraped",
 			normal: "yes.", ill: "the configuration file has an error: the former configuration is in force.", todo: "erl-exporter --config.check says what is wrong and where.",
 			queries: []query{{expr: "min(" + exporters.of("erlang_exporter_config_last_reload_successful") + ")"}},
 		},
 		{
-			id: 3, kind: number, title: "Configuration is from", w: 4, h: 4, unit: "dateTimeAsIso",
+			id: 3, kind: number, title: "Configuration is from", w: 8, h: 3, unit: "dateTimeAsIso",
 			normal: "when you last changed it.", ill: "before the last change: it was not reloaded.", todo: "send SIGHUP, or POST /-/reload.",
 			queries: []query{{expr: "max(" + exporters.of("erlang_exporter_config_last_reload_success_timestamp_seconds") + ") * 1000"}},
 		},
@@ -43,7 +43,7 @@ func exporterNow() []panel {
 			queries: []query{{expr: sumBy("state", exporters.of("erlang_exporter_nodes")), legend: "{{state}}"}},
 		},
 		{
-			id: 5, kind: list, title: "Exporters", w: 12, h: 4, none: "No exporter is scraped.",
+			id: 5, kind: list, title: "Exporters", w: 12, h: 8, none: "No exporter is scraped.",
 			normal: "the versions that you deployed.", ill: "different versions of one fleet for longer than a roll-out.", todo: "finish the roll-out.",
 			queries: []query{{expr: "max by (instance, version, revision, goversion) (" + exporters.of("erlang_exporter_build_info") + ")", table: true}},
 			columns: []column{{name: "version", title: "Version"}, {name: "revision", title: "Revision"}, {name: "goversion", title: "Go"}, {name: "Value"}},

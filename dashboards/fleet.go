@@ -73,43 +73,43 @@ func fleetNow() []panel {
 	notUp := nodes.of("erlang_exporter_node_state", `state!="up"`) + " == 1"
 	return []panel{
 		{
-			id: 23, kind: number, title: "Grave alarms", w: 4, h: 4, limits: []float64{1},
+			id: 23, kind: number, title: "Grave alarms", w: 6, h: 3, limits: []float64{1},
 			normal: "0.", ill: "critical and major alarms that nobody has acknowledged.",
 			todo:    "see the list of alarms: the gravest are at the top.",
 			queries: []query{{expr: "count(" + alarmed.of("erlang_exporter_alarm_active", `severity=~"critical|major"`, `state="new"`) + ") or vector(0)"}},
 		},
 		{
-			id: 1, kind: number, title: "Nodes up", w: 4, h: 4,
+			id: 1, kind: number, title: "Nodes up", w: 6, h: 3,
 			normal: "as many nodes as you run.", ill: "fewer than yesterday: a node that nobody discovers any more is missing here without being down.",
 			todo:    "compare with the number by family below, and with the discovery of the exporter.",
 			queries: []query{{expr: "sum(" + nodes.of("erlang_up") + ")"}},
 		},
 		{
-			id: 2, kind: number, title: "Nodes not up", w: 4, h: 4, limits: []float64{1},
+			id: 2, kind: number, title: "Nodes not up", w: 6, h: 3, limits: []float64{1},
 			normal: "0.", ill: "any other number: these nodes do not answer the exporter.",
 			todo:    "see the list of nodes that are not up: it has their states.",
 			queries: []query{{expr: "count(" + nodes.of("erlang_up") + " == 0) or vector(0)"}},
 		},
 		{
-			id: 3, kind: number, title: "Not scraped", w: 3, h: 4, limits: []float64{1},
+			id: 3, kind: number, title: "Not scraped", w: 6, h: 3, limits: []float64{1},
 			normal: "0.", ill: "Prometheus gets no page from the exporter for this many nodes. They may be well; nobody sees them.",
 			todo:    "see whether the exporter runs and whether its scrapes take too long (dashboard Exporter).",
 			queries: []query{{expr: `count(up{job=~"$job",family=~"$family",node=~"$node"} == 0) or vector(0)`}},
 		},
 		{
-			id: 4, kind: number, title: "Restarts", w: 3, h: 4, limits: []float64{1, 5}, decimals: cog.ToPtr(0.0),
+			id: 4, kind: number, title: "Restarts", w: 8, h: 3, limits: []float64{1, 5}, decimals: cog.ToPtr(0.0),
 			normal: "0, or what you restarted.", ill: "nodes that restart by themselves: crashes, the out-of-memory killer, heart.",
 			todo:    "see which below, then the node's log and crash dump from before the restart.",
 			queries: []query{{expr: "sum(" + nodes.over("resets", "$__range", "process_uptime_seconds") + ") or vector(0)", instant: true}},
 		},
 		{
-			id: 5, kind: number, title: "Near a limit", w: 3, h: 4, limits: []float64{1},
+			id: 5, kind: number, title: "Near a limit", w: 8, h: 3, limits: []float64{1},
 			normal: "0.", ill: "nodes that use more than 70 % of what they may have of processes, ports, atoms or open files. A node that reaches such a limit refuses work or dies.",
 			todo:    "see the list of limits for which node and which limit.",
 			queries: []query{{expr: "count(count by (job, node) ((" + nearLimits() + ") > 0.7)) or vector(0)"}},
 		},
 		{
-			id: 6, kind: number, title: "Overloaded", w: 3, h: 4, limits: []float64{1},
+			id: 6, kind: number, title: "Overloaded", w: 8, h: 3, limits: []float64{1},
 			normal: "0.", ill: "nodes where more than 5 processes wait for each scheduler: they have more work than CPU.",
 			todo:    "see the run queues among the top offenders, then the node's dashboard.",
 			queries: []query{{expr: "count((" + queued() + ") > 5) or vector(0)"}},
@@ -136,8 +136,8 @@ func fleetNow() []panel {
 			},
 		},
 		{
-			id: 9, kind: list, title: "Longest run queues for each scheduler", w: 8, h: 8, limits: []float64{5, 20}, none: "No node told its run queues.",
-			normal: "below 1, with short peaks.", ill: "yellow from 5, red from 20 for minutes: every process waits that many turns before it runs.",
+			id: 9, kind: list, title: "Longest run queues", w: 8, h: 8, limits: []float64{5, 20}, none: "No node told its run queues.",
+			normal: "below 1 for each scheduler, with short peaks.", ill: "yellow from 5, red from 20 for minutes: every process waits that many turns before it runs.",
 			todo:    "open the node's dashboard: is the CPU used up, or stuck in NIFs and dirty schedulers? Move load away, or add schedulers.",
 			queries: []query{{expr: "topk(12, " + maxBy("node", queued()) + ")", table: true}},
 			columns: []column{
@@ -180,8 +180,8 @@ func fleetTop() []panel {
 			queries: []query{{expr: top(5, maxBy("node", nodes.of("process_resident_memory_bytes"))), legend: "{{node}}"}},
 		},
 		{
-			id: 14, kind: lines, title: "Run queue for each scheduler, top 5", w: 8, h: 8, least: cog.ToPtr(0.0), limits: []float64{5, 20},
-			normal: "below 1, with short peaks.", ill: "above 5 for minutes.",
+			id: 14, kind: lines, title: "Run queues, top 5", w: 8, h: 8, least: cog.ToPtr(0.0), limits: []float64{5, 20},
+			normal: "below 1 for each scheduler, with short peaks.", ill: "above 5 for minutes.",
 			todo:    "see the CPU of the same nodes, and the reductions: is it more work or slower work?",
 			queries: []query{{expr: top(5, maxBy("node", queued())), legend: "{{node}}"}},
 		},
@@ -199,19 +199,19 @@ func fleetTop() []panel {
 			queries: []query{{expr: top(5, maxBy("node", nodes.of("erlang_vm_process_mailbox_max"))), legend: "{{node}}"}},
 		},
 		{
-			id: 22, kind: lines, title: "Weighted utilisation of schedulers, top 5", w: 8, h: 8, unit: "percentunit", least: cog.ToPtr(0.0), limits: []float64{0.85, 0.95},
+			id: 22, kind: lines, title: "Scheduler utilisation, top 5", w: 8, h: 8, unit: "percentunit", least: cog.ToPtr(0.0), limits: []float64{0.85, 0.95},
 			normal: "below 85 %.", ill: "above 95 % for minutes: there is no CPU left.",
 			todo:    "compare with the run queue: a busy node without a queue is only well used.",
 			queries: []query{{expr: top(5, maxBy("node", nodes.of("erlang_vm_scheduler_utilisation_ratio", `type="weighted"`))), legend: "{{node}}"}},
 		},
 		{
-			id: 16, kind: lines, title: "Distribution output queue, top 5 links", w: 8, h: 8, unit: "bytes", least: cog.ToPtr(0.0), none: "No links between nodes.",
+			id: 16, kind: lines, title: "Distribution output queue, top 5 links", w: 12, h: 8, unit: "bytes", least: cog.ToPtr(0.0), none: "No links between nodes.",
 			normal: "0, with short peaks.", ill: "bytes that stay: the peer does not take them. At the busy limit (1 MiB by default) senders are suspended.",
 			todo:    "look at the peer first (is it overloaded, is the network full?), then at the dashboard of distribution.",
 			queries: []query{{expr: top(5, maxBy("node, peer", nodes.of("erlang_vm_dist_node_queue_size_bytes"))), legend: "{{node}} → {{peer}}"}},
 		},
 		{
-			id: 17, kind: lines, title: "Garbage collections, top 5", w: 8, h: 8, unit: "ops", least: cog.ToPtr(0.0),
+			id: 17, kind: lines, title: "Garbage collections, top 5", w: 12, h: 8, unit: "ops", least: cog.ToPtr(0.0),
 			normal: "follows the load.", ill: "a multiple of the other nodes of the family at the same load.",
 			todo:    "see what the node reclaims in its dashboard, and which processes have large heaps.",
 			queries: []query{{expr: top(5, maxBy("node", nodes.rate("erlang_vm_statistics_garbage_collection_number_of_gcs"))), legend: "{{node}}"}},
@@ -228,7 +228,7 @@ func fleetTopology() []panel {
 		` and on (target) label_replace(` + vertices + `, "target", "$1", "id", "(.+)")`
 	return []panel{
 		{
-			id: 18, kind: graph, title: "Topology", w: 12, h: 12,
+			id: 18, kind: graph, title: "Topology", w: 24, h: 12,
 			normal: "the nodes of a cluster are connected with each other.", ill: "links that are asymmetric or lost; a node apart from its cluster, or two halves: a partition.",
 			todo:    "see the states of the links in the dashboard of distribution: it says since when. erl-exporter graph says why.",
 			queries: []query{{expr: vertices, table: true, ref: "nodes"}, {expr: edges, table: true, ref: "edges"}},

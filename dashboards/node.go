@@ -26,7 +26,7 @@ func nodeNow() []panel {
 	expr, mapping := stateNumber()
 	used := func(count, limit string) string { return "max(" + nodes.of(count) + " / " + nodes.of(limit) + ")" }
 	small := func(id uint32, title, unit, expr string) panel {
-		return panel{id: id, kind: number, title: title, w: 3, h: 4, unit: unit, queries: []query{{expr: expr}}}
+		return panel{id: id, kind: number, title: title, w: 6, h: 3, unit: unit, queries: []query{{expr: expr}}}
 	}
 	state := small(1, "State", "", expr)
 	state.mapping = mapping
@@ -65,7 +65,7 @@ func nodeEventsOfVM() []panel {
 	}
 	return []panel{
 		{
-			id: 60, kind: lines, title: "Suspended senders", w: 8, h: 8, unit: "ops", least: zero,
+			id: 60, kind: lines, title: "Suspended senders", w: 7, h: 8, unit: "ops", least: zero,
 			normal: "0.", ill: "processes that wait because a socket, a file or another node does not take what they send.",
 			todo: "busy_dist_port: see the links (dashboard Distribution). busy_port: find the client that does not read.",
 			queries: []query{
@@ -74,7 +74,7 @@ func nodeEventsOfVM() []panel {
 			},
 		},
 		{
-			id: 61, kind: lines, title: "Long work, large heaps, long mailboxes", w: 8, h: 8, unit: "ops", least: zero,
+			id: 61, kind: lines, title: "Long work, large heaps, long mailboxes", w: 7, h: 8, unit: "ops", least: zero,
 			normal: "0, with single events.", ill: "long_schedule: a NIF or BIF that holds a scheduler. large_heap and long_gc: a process with much data. long_message_queue: one that does not keep up.",
 			todo: "see which processes they are (dashboard Processes).",
 			queries: []query{
@@ -90,8 +90,8 @@ func nodeEventsOfVM() []panel {
 			queries: []query{{expr: maxBy("node", nodes.rate("erlang_vm_system_monitor_long_gc_seconds_total")), legend: "of a scheduler"}},
 		},
 		{
-			id: 63, kind: number, title: "System monitor", w: 3, h: 8,
-			normal: "1: the agent has it.", ill: "0: another process of the node has it, and the panels beside stay empty. RabbitMQ has it before OTP 28.",
+			id: 63, kind: number, title: "System monitor", w: 5, h: 8, mapping: map[string]state{"0": {"not ours", "yellow"}, "1": {"ours", "green"}},
+			normal: "ours: the agent has it.", ill: "not ours: another process of the node has it, and the panels beside stay empty. RabbitMQ has it before OTP 28.",
 			todo:    "nothing, or look at what that process logs.",
 			queries: []query{{expr: "max(" + nodes.of("erlang_vm_system_monitor_available") + ")"}},
 		},
