@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"errors"
-	"io"
 
 	"github.com/erlops/erlops/exporter/logs"
 )
@@ -51,24 +50,3 @@ func (f *File) Send(_ context.Context, batch []logs.Entry) error {
 
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
-
-// Stream is a Sender that writes JSON lines to a writer, such as standard
-// output.
-type Stream struct {
-	Writer io.Writer
-	// Labels are in every line.
-	Labels map[string]string
-}
-
-// Send implements Sender. It blocks as long as the writer does.
-func (s *Stream) Send(_ context.Context, batch []logs.Entry) error {
-	var b []byte
-	for _, e := range batch {
-		var err error
-		if b, err = appendLine(b, e, s.Labels); err != nil {
-			return err
-		}
-	}
-	_, err := s.Writer.Write(b)
-	return err
-}

@@ -340,17 +340,30 @@ func newest(t *testing.T, dir string) string {
 	return files[len(files)-1]
 }
 
+// smallDisk is a file system of its own, or the test is skipped.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	mount(t, "tmpfs", dir, "tmpfs", 0, "size="+size)
+	return dir
+}
+
+// mount is mount(2) until the test ends, or the test is skipped.
+func mount(t *testing.T, source, target, kind string, flags uintptr, data string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	if err := syscall.Mount(source, target, kind, flags, data); err != nil {
+		t.Skipf("nothing can be mounted: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(target, 0) })
+}
+
 // TestDiskFull fills a small file system and gives it room again.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount a small file system")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("no small file system: mount: %v", err)
-	}
-	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
+	dir := smallDisk(t, "1m")
 	ballast := filepath.Join(dir, "ballast")
 	r := &receiver{}
 	f := start(t, r, inDir(filepath.Join(dir, "queue")))

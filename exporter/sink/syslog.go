@@ -24,8 +24,10 @@ const (
 	// sets aside for those who have none of their own.
 	syslogID = "erlang@32473"
 	// maxDatagram is what every receiver of RFC 5426 should take, and Linux
-	// passes on the loopback interface and on Unix sockets.
+	// passes on the loopback interface and on Unix sockets. maxData is how much
+	// of it structured data may take, so that there is room for the message.
 	maxDatagram = 8 << 10
+	maxData     = maxDatagram / 2
 	// Limits of RFC 5424, section 6.
 	maxHostname = 255
 	maxAppName  = 48
@@ -135,26 +137,48 @@ func (s *Syslog) Send(ctx context.Context, batch []logs.Entry) error {
 		}
 		s.conn = conn
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := s.conn.SetWriteDeadline(deadline); err != nil {
-			return s.drop(err)
-		}
+	// Whatever ends ctx ends a write that waits for the receiver.
+	if err := s.conn.SetWriteDeadline(time.Time{}); err != nil {
+		return s.drop(err)
 	}
+	conn := s.conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })
+	var err error
+	if s.framed {
+		err = s.sendFrames(batch)
+	} else {
+		err = s.sendDatagrams(batch)
+	}
+	if !stop() && s.conn != nil {
+		// The deadline may be set only now, and is not for the next batch.
+		return s.drop(err)
+	}
+	return err
+}
+
+func (s *Syslog) sendFrames(batch []logs.Entry) error {
 	var frames []byte
 	for _, e := range batch {
 		message := s.message(e)
-		if s.framed {
-			frames = strconv.AppendInt(frames, int64(len(message)), 10)
-			frames = append(append(frames, ' '), message...)
-			continue
-		}
-		if _, err := s.conn.Write(message); err != nil {
-			return s.drop(err)
-		}
+		frames = strconv.AppendInt(frames, int64(len(message)), 10)
+		frames = append(append(frames, ' '), message...)
 	}
-	if len(frames) > 0 {
-		if _, err := s.conn.Write(frames); err != nil {
-			return s.drop(err)
+	if _, err := s.conn.Write(frames); err != nil {
+		return s.drop(err)
+	}
+	return nil
+}
+
+// sendDatagrams has what a Unix socket has taken done with. An error of UDP may
+// be that of an earlier message, so that all of them go again.
+func (s *Syslog) sendDatagrams(batch []logs.Entry) error {
+	for i, e := range batch {
+		if _, err := s.conn.Write(s.message(e)); err != nil {
+			err = s.drop(err)
+			if i > 0 && s.Address.Scheme == "unix" {
+				err = &PartialError{Done: i, Err: err}
+			}
+			return err
 		}
 	}
 	return nil
@@ -193,25 +217,25 @@ func (s *Syslog) Close() error {
 }
 
 // message formats an entry: the node's host is the HOSTNAME, its name the
-// APP-NAME, the source the MSGID.
+// APP-NAME, the source the MSGID. In a datagram, metadata for which there is no
+// room is left out, and the text is cut.
 func (s *Syslog) message(e logs.Entry) []byte {
 	name, host, _ := strings.Cut(e.Node, "@")
 	b := fmt.Appendf(nil, "<%d>1 %s %s %s - %s [%s", s.facility*8+int(e.Level), e.Time.UTC().Format(syslogTime),
 		headerText(host, maxHostname), headerText(name, maxAppName), headerText(string(e.Source), maxMsgID), syslogID)
 	pair := func(name, value string) {
-		b = append(b, ' ')
-		b = append(b, headerText(name, maxSDName)...)
-		b = append(b, '=', '"')
-		b = append(b, escapeParam.Replace(value)...)
-		b = append(b, '"')
+		param := " " + headerText(name, maxSDName) + `="` + escapeParam.Replace(value) + `"`
+		if s.framed || len(b)+len(param) <= maxData {
+			b = append(b, param...)
+		}
 	}
 	pair("node", e.Node)
 	pair("family", e.Family)
-	for _, f := range metadata(e) {
-		pair(f.Name, f.Value)
-	}
 	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
 		pair(name, s.Labels[name])
+	}
+	for _, f := range metadata(e) {
+		pair(f.Name, f.Value)
 	}
 	b = append(b, "] \ufeff"...) // the mark says that the rest is UTF-8
 	b = append(b, e.Message...)
