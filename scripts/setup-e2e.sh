@@ -3,8 +3,8 @@
 #
 #   otp-23, otp-27, otp-29   Debian folders (bullseye, trixie, sid) with that OTP;
 #                            trixie's with RabbitMQ 4 and Elixir too
-#   servers                  a Debian folder (bookworm) with RabbitMQ, ejabberd and
-#                            Alertmanager 0.25
+#   servers                  a Debian folder (bookworm) with RabbitMQ, ejabberd,
+#                            Alertmanager 0.25 and rsyslog
 #   graphite                 a Debian folder (bookworm) with Carbon and graphite-web
 #   prometheus               prometheus and promtool 3 from Debian's unstable
 #   compose                  docker compose 2 from Debian's trixie, to check files
@@ -146,7 +146,7 @@ make_one() {
     otp-23) folder otp-23 bullseye "${otp_packages[@]}" ;;
     otp-27) folder otp-27 trixie "${otp_packages[@]}" rabbitmq-server elixir ;;
     otp-29) folder otp-29 sid "${otp_packages[@]}" ;;
-    servers) folder servers bookworm "${otp_packages[@]}" rabbitmq-server ejabberd prometheus-alertmanager ;;
+    servers) folder servers bookworm "${otp_packages[@]}" rabbitmq-server ejabberd prometheus-alertmanager rsyslog rsyslog-openssl ;;
     graphite) folder graphite bookworm graphite-carbon graphite-web python3-whisper ;;
     prometheus) unpacked prometheus sid prometheus promtool ;;
     compose) unpacked compose trixie docker-compose ;;

@@ -1,0 +1,113 @@
+//go:build e2e
+
+package sink_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/exporter/logs"
+	"github.com/erlops/erlops/exporter/sink"
+	"github.com/erlops/erlops/internal/erltest"
+)
+
+// selfSigned is a certificate of 127.0.0.1 and its key.
+func selfSigned(t *testing.T) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "receiver"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+// TestRsyslog has a real rsyslogd read every entry once, in order, with all that
+// belongs to it, over each transport, and again after rsyslogd was away.
+func TestRsyslog(t *testing.T) {
+	t.Parallel()
+	certificate, key := selfSigned(t)
+	for _, network := range []string{"udp", "tcp", "tls"} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			receiver := erltest.StartRsyslog(t, network, certificate, key)
+			sender := newSyslog(t, receiver.Address, func(o *sink.SyslogOptions) {
+				o.Facility = "local3"
+				o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+				o.TLS.RootCAs.AppendCertsFromPEM(certificate)
+			})
+			f := start(t, nil, func(o *sink.Options) { o.Sender = sender })
+			got := func(count int) (all []erltest.RsyslogMessage) {
+				t.Helper()
+				require.Eventually(t, func() bool {
+					var err error
+					all, err = receiver.Messages()
+					return err == nil && len(all) >= count
+				}, 30*time.Second, 20*time.Millisecond)
+				require.Len(t, all, count)
+				for i, m := range all {
+					require.Equal(t, "\ufeff"+entries(i, i+1)[0].Message, m.Message)
+				}
+				return all
+			}
+			odd := entries(0, 1)[0]
+			odd.Event = logs.EventCrashReport
+			odd.Fields = append(odd.Fields, logs.Field{Name: "reason", Value: `a "quoted" \ [größe]`})
+			f.Add([]logs.Entry{odd})
+			for i := 1; i < 100; i++ {
+				f.Add(entries(i, i+1))
+			}
+			first := got(100)[0]
+			require.Equal(t, map[string]map[string]string{"erlang@32473": {
+				"node": "a@h", "family": "shop", "site": "lab", "event": "crash_report", "pid": "<0.1.0>",
+				"reason": `a "quoted" \ [größe]`,
+			}}, first.More.Data)
+			require.Equal(t, erltest.RsyslogMessage{
+				Message: "\ufeffentry 0", Time: "2023-11-14T22:13:20.000000Z", Host: "h", App: "a", ID: "logger", Priority: "155",
+				More: first.More,
+			}, first)
+			if network == "udp" {
+				return // what is sent while nobody listens is lost
+			}
+
+			receiver.Stop()
+			f.Add(entries(100, 200))
+			require.Eventually(t, func() bool {
+				return f.sum(t, "erlang_exporter_log_send_retries_total") > 2
+			}, 20*time.Second, time.Millisecond)
+			receiver.Start()
+			got(200)
+			f.Add(entries(200, 300))
+			got(300)
+		})
+	}
+}
+
+// TestRsyslogIsNotTrusted has a certificate that nobody knows.
+func TestRsyslogIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	certificate, key := selfSigned(t)
+	receiver := erltest.StartRsyslog(t, "tls", certificate, key)
+	err := newSyslog(t, receiver.Address, nil).Send(t.Context(), entries(0, 1))
+	require.ErrorContains(t, err, "certificate signed by unknown authority")
+	all, err := receiver.Messages()
+	require.NoError(t, err)
+	require.Empty(t, all)
+}
