@@ -483,3 +483,24 @@ func TestUses(t *testing.T) {
 		require.Equal(t, tc.want, tc.settings.Uses(tc.rule), name)
 	}
 }
+
+// TestClearOfALowThreshold is a value that there is.
+func TestClearOfALowThreshold(t *testing.T) {
+	t.Parallel()
+	raise := func(rule string, severity alarm.Severity, v float64) *scene {
+		return newScene(t, alarm.EvaluatorOptions{Settings: alarm.Settings{Rules: level(rule, severity, alarm.LevelSettings{Raise: &v})}})
+	}
+	events := func(n float64) snapshot.Table { return table("vm_events", map[string]float64{"busy_port": n}) }
+	s := raise("busy_port", alarm.Warning, 3) // 10, and clear at 1
+	s.pulses(1, events(0))
+	s.pulses(1, events(3))
+	require.Equal(t, []string{"busy_port/ warning"}, s.active())
+	s.pulses(30, events(3))
+	require.Empty(t, s.active())
+
+	s = raise("process_limit", alarm.Minor, 4) // 70, and clear at 65
+	s.pulses(1, processes(4))
+	require.Equal(t, []string{"process_limit/ minor"}, s.active())
+	s.pulses(3, processes(3))
+	require.Empty(t, s.active())
+}

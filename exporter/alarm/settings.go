@@ -34,7 +34,8 @@ type RuleSettings struct {
 // rule does not have by itself needs Raise.
 type LevelSettings struct {
 	Enabled *bool
-	// Without Clear, a new Raise keeps its distance to it.
+	// Without Clear, a new Raise keeps its distance to it, unless that leaves
+	// nothing: then Clear stays, or is Raise where that is less.
 	Raise, Clear  *float64
 	For, ClearFor *time.Duration
 }
@@ -106,8 +107,14 @@ func (c LevelSettings) applied(l Level, r *Rule) (Level, bool) {
 		l = r.Levels[0]
 	}
 	if c.Raise != nil {
-		l.Clear += *c.Raise - l.Raise
+		apart := l.Clear - l.Raise
 		l.Raise = *c.Raise
+		if l.Raise+apart > 0 || l.Clear <= 0 {
+			l.Clear = l.Raise + apart
+		} else {
+			// There is no such value to come back to.
+			l.Clear = min(l.Clear, l.Raise)
+		}
 	}
 	if c.Clear != nil {
 		l.Clear = *c.Clear
