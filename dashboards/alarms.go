@@ -76,7 +76,7 @@ func alarms() *board {
 					queries: []query{{expr: severity("node, alarm, key"), legend: "{{node}} {{alarm}} {{key}}"}},
 				},
 				{
-					id: 11, kind: stacked, title: "Active alarms by severity", w: 12, h: 8, unit: "short", least: zero,
+					id: 11, kind: stacked, title: "Active alarms by severity", w: 12, h: 8, colors: severities, unit: "short", least: zero,
 					normal: "level, near 0.", ill: "a step: something happened to many nodes.", todo: "see the alarms over time.",
 					queries: []query{{expr: sumBy("severity", "erlang_exporter_alarms"), legend: "{{severity}}"}},
 				},

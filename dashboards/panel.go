@@ -2,6 +2,8 @@ package dashboards
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -47,6 +49,8 @@ type panel struct {
 	fall   bool
 	// calm keeps a number without limits in the colour of text.
 	mapping map[string]state
+	// colors are those of lines by their names.
+	colors map[string]state
 	// none is what a panel without data says.
 	none string
 	// columns renames columns of a list and hides those with an empty name.
@@ -57,6 +61,10 @@ type panel struct {
 	// calcs are numbers beside the names of a legend.
 	calcs []string
 }
+
+// minColumn is how narrow a column of a list may become, in pixels. Grafana's own
+// 150 hide the last of three columns in a window 800 pixels wide.
+const minColumn = 60
 
 // state is a text and a colour for a value.
 type state struct{ text, color string }
@@ -118,6 +126,12 @@ func (p panel) timeSeries(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 	if p.none != "" {
 		b = b.NoValue(p.none)
 	}
+	for _, value := range slices.Sorted(maps.Keys(p.colors)) {
+		s := p.colors[value]
+		b = b.OverrideByName(s.text, []dashboard.DynamicConfigValue{{
+			Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": s.color},
+		}})
+	}
 	for i, q := range p.queries {
 		b = b.WithTarget(q.build(i))
 	}
@@ -156,7 +170,7 @@ func (p panel) number(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 
 func (p panel) list(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 	b := table.NewPanelBuilder().Id(p.id).Title(p.title).Description(p.description()).GridPos(at).
-		Datasource(prometheusSource()).ShowHeader(true).CellHeight(common.TableCellHeightSm).Thresholds(p.thresholds()).
+		Datasource(prometheusSource()).ShowHeader(true).MinWidth(minColumn).CellHeight(common.TableCellHeightSm).Thresholds(p.thresholds()).
 		Footer(common.NewTableFooterOptionsBuilder().Reducer([]string{})) // never null
 	if p.none != "" {
 		b = b.NoValue(p.none)
