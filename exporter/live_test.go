@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +42,7 @@ func events(t *testing.T, p *exportertest.Process, node, metrics string, enough 
 	t.Helper()
 	c, err := client.New(client.Options{URL: p.URL})
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var all []client.LiveEvent
 	err = client.WatchMetrics(ctx, c.ClientInterface, node, client.StreamMetricsParams{Metrics: []string{metrics}}, func(e client.LiveEvent) error {
@@ -112,6 +114,42 @@ func TestLiveFolsom(t *testing.T) {
 		}
 		return want > 6
 	})
+}
+
+// exometer is a module with the calls of exometer_core that are used, which
+// Debian does not have: a gauge and a histogram.
+const exometer = `-module(exometer).
+-export([find_entries/1, get_value/1]).
+find_entries([]) -> [{[web, hits], gauge, enabled}, {[web, time], histogram, enabled}].
+get_value([web, hits]) -> {ok, [{value, erlang:system_info(process_count)}, {ms_since_reset, 10}]};
+get_value([web, time]) -> {ok, [{n, 45}, {mean, 6}, {min, 1}, {max, 9}, {median, 5}, {50, 5}, {75, 7}, {90, 8}, {95, 9}, {99, 9}, {999, 9}]}.
+`
+
+// TestLiveExometer names metrics as Exometer has them.
+func TestLiveExometer(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	path := filepath.Join(t.TempDir(), "exometer.erl")
+	require.NoError(t, os.WriteFile(path, []byte(exometer), 0o600))
+	n.Eval(t, fmt.Sprintf(`{ok, exometer, Code} = compile:file(%q, [binary]), {module, exometer} = code:load_binary(exometer, "stand_in", Code),
+		register(exometer_admin, spawn(fun() -> receive never -> ok end end)), ok`, path))
+	p := liveExporter(t, n, "")
+	readings := 0
+	events(t, p, n.Name, "exometer:[web,hits],exometer:[web,time]", func(e client.LiveEvent) bool {
+		require.Empty(t, e.Missing)
+		values := map[string]float64{}
+		for _, m := range e.Metrics {
+			values[m.Name+m.Labels["quantile"]] = *m.Value
+		}
+		require.Positive(t, values["exometer_web_hits"])
+		require.InDelta(t, 9, values["exometer_web_time0.95"], 0)
+		require.InDelta(t, 8, values["exometer_web_time0.9"], 0)
+		readings++
+		return readings == 2
+	})
+	page := p.Get("/api/v1/nodes/" + url.PathEscape(n.Name) + "/live?metrics=exometer:%5Bweb,none%5D")
+	require.Equal(t, http.StatusBadRequest, page.Status)
+	require.Contains(t, page.Body, "exometer has no metric")
 }
 
 func TestLiveRefusals(t *testing.T) {

@@ -228,6 +228,7 @@ func (s *Server) Run(ctx context.Context) error {
 		MaxHeaderBytes:    maxHeaderBytes,
 		TLSConfig:         s.access.tlsConfig(),
 		BaseContext:       s.baseContext,
+		ConnContext:       boundBuffer,
 		// Failed handshakes, mostly: not worth more than debug.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
