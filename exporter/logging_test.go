@@ -148,19 +148,17 @@ func TestSupervisor(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{})
 	p := watch(t, n, "  level: error")
-	// rpc:call would log in another process: the supervisor outlives the evaluation.
-	n.Eval(t, `Me = self(),
-		spawn(fun() ->
-			{ok, S} = supervisor:start_link({local, my_sup}, supervisor_bridge, none), Me ! S end),
-		ok`)
-	n.Eval(t, `
-		logger:error(#{label => {supervisor, child_terminated}, report => [{supervisor, {local, my_sup}},
-			{errorContext, child_terminated}, {reason, killed}, {offender, [{pid, self()}, {id, worker}, {mfargs, {m, f, []}},
-			{restart_type, permanent}, {shutdown, 5000}, {child_type, worker}]}]},
-			#{domain => [otp, sasl], report_cb => fun supervisor:format_log/2, error_logger => #{tag => error_report, type => supervisor_report}})`)
+	n.Eval(t, `{ok, M, B} = compile:forms([{attribute, 1, module, my_callback}, {attribute, 1, export, [{init, 1}]},
+			{function, 1, init, 1, [{clause, 1, [{nil, 1}], [], [erl_parse:abstract({ok, {{one_for_one, 10, 10}, []}})]}]}]),
+		{module, M} = code:load_binary(M, "", B), {ok, _} = supervisor:start_link({local, my_sup}, M, [])`)
+	n.Eval(t, `{ok, Child} = supervisor:start_child(my_sup, #{id => worker, start => {gen_event, start_link, []}}), exit(Child, kill)`)
 	e := await(t, p, 1, query{"text": {"my_sup"}})[0]
 	require.Equal(t, "supervisor_report", e.Event)
 	require.Contains(t, e.Message, "child_terminated")
+	require.Contains(t, e.Message, "killed")
+	require.Equal(t, "otp.sasl", e.Metadata["domain"])
+	require.Equal(t, n.Eval(t, "whereis(my_sup)"), e.Metadata["pid"])
+	require.Equal(t, "my_sup", e.Metadata["registered_name"])
 	awaitSample(t, p, n, `erlang_vm_supervisor_restarts_total{supervisor="my_sup"}`, 1)
 }
 
@@ -186,13 +184,10 @@ func TestHostileEntries(t *testing.T) {
 		"large metadata":    {`logger:error("meta1", #{x => lists:seq(1, 1000000)})`, "meta1", "meta1"},
 		"not UTF-8":         {`logger:error(<<"bytes1 ", 255, 254, 0>>)`, "bytes1", `bytes1 \xff\xfe\x00`},
 		"control":           {`logger:error("esc1 ~ts", [[27, $[, $3, $1, $m, 7]])`, "esc1", `esc1 \x1b[31m\x07`},
-		"improper":          {`logger:error([$i, $m, $p, $1 | x])`, "imp1", ""},
+		"improper":          {`logger:error([$i, $m, $p, $1 | x])`, "[105,109,112,49|x]", "[105,109,112,49|x]"},
 		"old time":          {`logger:error("old1", #{time => 0})`, "old1", "old1"},
 		"deep":              {`logger:error("deep1 ~p", [lists:foldl(fun(_, A) -> {A} end, x, lists:seq(1, 100000))])`, "deep1", "deep1"},
 	} {
-		if name == "improper" {
-			continue // shown as a term, in which the text is not found
-		}
 		n.Eval(t, c.expr)
 		e := await(t, p, 1, query{"text": {c.text}})[0]
 		require.Contains(t, e.Message, c.want, name)
@@ -201,7 +196,6 @@ func TestHostileEntries(t *testing.T) {
 	}
 	require.Equal(t, "1970-01-01T00:00:00Z", list(t, p, query{"text": {"old1"}})[0].Metadata["event_time"])
 	require.Equal(t, "true", list(t, p, query{"text": {"large1"}})[0].Metadata["truncated"])
-	n.Eval(t, `logger:error([$i, $m, $p, $1 | x])`)
 	n.Eval(t, `logger:error("still here")`)
 	await(t, p, 1, query{"text": {"still here"}})
 	require.NotContains(t, p.Log(), "collector of log entries was ended")
@@ -323,13 +317,17 @@ func TestForwardedEntries(t *testing.T) {
 func TestCodeNotifications(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{})
+	n.Eval(t, "compile:module_info()")
 	p := watch(t, n, "  level: error")
 	compile := func(version int) string {
 		return fmt.Sprintf(`{ok, M, B} = compile:forms([{attribute,1,module,my_module},{attribute,1,export,[{f,0}]},{function,1,f,0,[{clause,1,[],[],[{integer,1,%d}]}]}]),
 			{module, M} = code:load_binary(M, "my_module.beam", B)`, version)
 	}
-	n.Eval(t, "compile:module_info()")
-	time.Sleep(time.Second)
+	// What is loaded before the node has first been looked at is no news.
+	require.Eventually(t, func() bool {
+		looks, err := exportertest.Sample(p.Probe(n.Name, 10*time.Second).Body, `erlang_exporter_agent_events_total{source="code"}`)
+		return err == nil && looks > 0
+	}, 20*time.Second, 100*time.Millisecond)
 	n.Eval(t, compile(1))
 	e := await(t, p, 1, query{"source": {"code"}, "text": {"my_module"}})[0]
 	require.Equal(t, "loaded", e.Event)
