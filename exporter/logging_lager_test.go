@@ -2,6 +2,7 @@ package exporter_test
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,6 +120,36 @@ func TestLager(t *testing.T) {
 	}, 30*time.Second, 100*time.Millisecond)
 	p.Stop()
 	awaitState(t, n, before)
+}
+
+// TestLagerIsLeft ends the exporter while the watcher of Lager's own file hangs.
+// Nothing of ours is left after the 5 s in which an agent leaves.
+func TestLagerIsLeft(t *testing.T) {
+	t.Parallel()
+	const file = `hd([P || {_, P, _, _} <- supervisor:which_children(lager_handler_watcher_sup), element(2, sys:get_state(P)) =:= {lager_file_backend, "own.log"}])`
+	const ours = `{lists:member({erl_exporter_agent, lager}, gen_event:which_handlers(lager_event)),
+		lists:member(erl_exporter_agent, logger:get_handler_ids()),
+		whereis(erl_exporter_agent), code:is_loaded(erl_exporter_agent), erlang:check_old_code(erl_exporter_agent)}`
+	for name, end := range map[string]func(*exportertest.Process){
+		"stopped": (*exportertest.Process).Stop,
+		"killed":  func(p *exportertest.Process) { p.Signal(syscall.SIGKILL) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := lagerNode(t, true)
+			before := n.Eval(t, lagerState)
+			p := watchLager(t, n, "levels: {lager: debug}")
+			require.Eventually(t, func() bool { return n.Eval(t, lagerState) != before }, 20*time.Second, 20*time.Millisecond)
+			n.Eval(t, "put(watcher, "+file+"), erlang:suspend_process(get(watcher))")
+			end(p)
+			left := ""
+			_ = proc.Await(5*time.Second, func() bool {
+				left = n.Eval(t, "{"+ours+", "+lagerState+"}")
+				return left == "{{false,false,undefined,false,false},"+before+"}"
+			})
+			require.Equal(t, "{{false,false,undefined,false,false},"+before+"}", left)
+		})
+	}
 }
 
 // TestLagerBesideLogger reads both where Lager leaves error_logger alone.

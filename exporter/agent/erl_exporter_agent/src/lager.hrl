@@ -10,6 +10,8 @@
 %%% logged with logger. The handler of logger leaves the former to it (log.hrl).
 
 -define(LAGER, {?MODULE, lager}).
+%% How long a watcher may take to say whose it is.
+-define(WATCHER_MS, 300).
 
 %% {added | kept | off, redirected | direct}
 lager_install(none, _) ->
@@ -57,16 +59,22 @@ lager_uninstall() ->
             ok
     end.
 
-%% Those that would install our handler again.
+%% Those that would install our handler again. A watcher of another handler may
+%% hang, or be gone by now.
 lager_stop_watchers() ->
     Ours = [
         Pid
-     || {_, Pid, _, _} <- supervisor:which_children(lager_handler_watcher_sup),
-        is_pid(Pid),
-        lists:member(?LAGER, tuple_to_list(sys:get_state(Pid, 1000)))
+     || {_, Pid, _, _} <- supervisor:which_children(lager_handler_watcher_sup), is_pid(Pid), is_our_watcher(Pid)
     ],
     _ = [supervisor:terminate_child(lager_handler_watcher_sup, Pid) || Pid <- Ours],
     lager:update_loglevel_config(lager_event).
+
+is_our_watcher(Pid) ->
+    try
+        lists:member(?LAGER, tuple_to_list(sys:get_state(Pid, ?WATCHER_MS)))
+    catch
+        _:_ -> false
+    end.
 
 %%% ----------------------------------------------------------------------
 %%% The backend, in the process lager_event
