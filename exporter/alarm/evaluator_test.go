@@ -416,7 +416,7 @@ func TestWhatMnesiaSaidStays(t *testing.T) {
 		}
 		return s.active()
 	}
-	clear := func() {
+	byHand := func() {
 		_, err := s.manager.Do(t.Context(), alarm.Filter{}, alarm.Command{Verb: alarm.VerbClear, User: "jane"})
 		require.NoError(t, err)
 	}
@@ -428,10 +428,10 @@ func TestWhatMnesiaSaidStays(t *testing.T) {
 	s.evaluator, err = alarm.NewEvaluator(alarm.EvaluatorOptions{Manager: s.manager, Now: s.Now})
 	require.NoError(t, err)
 	require.Equal(t, alarms, said(10, nil), "the exporter was started anew")
-	clear()
+	byHand()
 	require.Empty(t, said(10, nil))
 	require.Equal(t, alarms, said(1, map[string]float64{"b@h": 1}), "it has happened again")
-	clear()
+	byHand()
 	require.Empty(t, said(10, map[string]float64{"b@h": 1}), "that is known")
 	s.pulses(1) // without the collector
 	require.Empty(t, said(1, map[string]float64{"b@h": 1}), "that is known")
