@@ -36,6 +36,12 @@ type commander struct {
 
 func startCommander(t *testing.T, commands string) *commander {
 	t.Helper()
+	return startCommanderAudited(t, commands, "")
+}
+
+// startCommanderAudited has more keys of the audit log.
+func startCommanderAudited(t *testing.T, commands, auditKeys string) *commander {
+	t.Helper()
 	epmd := erltest.StartEPMD(t)
 	a := erltest.Start(t, erltest.Options{EPMD: epmd})
 	b := erltest.Start(t, erltest.Options{EPMD: epmd, Cookie: a.Cookie})
@@ -51,10 +57,10 @@ auth:
   - {name: operator, role: operate, token: %s}
   - {name: commander, role: command, token: %s}
 commands:
-  audit: {path: '%s'}
+  audit: {path: '%s'%s}
 %s
 targets: [{name: t, family: shop, epmd: '%s', static_configs: [{targets: ['%s', '%s', 'nobody@127.0.0.1']}]}]
-`, readToken, operateToken, commandToken, audit, commands, epmd.Address(), a.Name, b.Name),
+`, readToken, operateToken, commandToken, audit, auditKeys, commands, epmd.Address(), a.Name, b.Name),
 		Files: map[string]string{"cookie": a.Cookie},
 	})
 	p.AwaitUp(a.Name, 30*time.Second)

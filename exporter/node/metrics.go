@@ -18,6 +18,8 @@ var (
 		"Nodes that discovery found or that were registered, by family; empty as long as it is not known.", []string{"family"}, nil)
 	reconnectsDesc = prometheus.NewDesc("erlang_exporter_node_reconnects_total",
 		"Times that the node was attached again since the exporter knows it.", []string{"node"}, nil)
+	nextAttemptDesc = prometheus.NewDesc("erlang_exporter_node_next_attempt_timestamp_seconds",
+		"When a node that could not be attached is tried again, in seconds since 1970; only while it is waited for.", []string{"node"}, nil)
 	sheddingDesc = prometheus.NewDesc("erlang_exporter_governor_shedding",
 		"Collectors that are left out now because the node has cost more than its budget.", []string{"node"}, nil)
 	shedDesc = prometheus.NewDesc("erlang_exporter_governor_shed_total",
@@ -59,7 +61,7 @@ func newMetrics() *metrics {
 type collector struct{ *Fleet }
 
 func (f collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{nodesDesc, familiesDesc, reconnectsDesc, sheddingDesc, shedDesc, budgetDesc} {
+	for _, d := range []*prometheus.Desc{nodesDesc, familiesDesc, reconnectsDesc, nextAttemptDesc, sheddingDesc, shedDesc, budgetDesc} {
 		ch <- d
 	}
 	f.env.metrics.each(func(c prometheus.Collector) { c.Describe(ch) })
@@ -77,6 +79,9 @@ func (f collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		families[c.family]++
 		ch <- prometheus.MustNewConstMetric(reconnectsDesc, prometheus.CounterValue, float64(c.reconnects()), a.name)
+		if at := c.nextAttempt; !at.IsZero() {
+			ch <- prometheus.MustNewConstMetric(nextAttemptDesc, prometheus.GaugeValue, float64(at.UnixMilli())/1000, a.name)
+		}
 		a.governor.collect(ch, a.name)
 	}
 	for _, s := range States() {

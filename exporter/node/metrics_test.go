@@ -53,6 +53,10 @@ erlang_exporter_events_dropped_total 0
 `), "erlang_exporter_nodes", "erlang_exporter_discovered_nodes", "erlang_exporter_node_reconnects_total",
 			"erlang_exporter_attach_failures_total", "erlang_exporter_events_dropped_total"))
 
+		waiting, err := testutil.GatherAndCount(f.registry, "erlang_exporter_node_next_attempt_timestamp_seconds")
+		require.NoError(t, err)
+		require.Equal(t, 1, waiting, "b is down, and the others are not waited for")
+
 		problems, err := testutil.GatherAndLint(f.registry)
 		require.NoError(t, err)
 		require.Empty(t, problems)

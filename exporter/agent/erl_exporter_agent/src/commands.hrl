@@ -34,7 +34,9 @@ command_answer({error, killed}) -> killed;
 command_answer({error, Reason}) -> {raised, exit, Reason, unknown}.
 
 bounded_command(What, MaxBytes) ->
-    process_flag(max_heap_size, #{size => ?COMMAND_HEAP, kill => true, error_logger => false}),
+    %% Large binaries are elsewhere; from OTP 27 on they count, too. Before, the
+    %% key is ignored.
+    process_flag(max_heap_size, #{size => ?COMMAND_HEAP, kill => true, error_logger => false, include_shared_binaries => true}),
     try command(What) of
         Value ->
             case erlang:external_size(Value) of
