@@ -143,6 +143,7 @@ func (p panel) number(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 		Datasource(prometheusSource()).Unit(p.unit).Orientation(common.VizOrientationAuto).
 		TextMode(common.BigValueTextModeAuto).GraphMode(common.BigValueGraphModeArea).JustifyMode(common.BigValueJustifyModeAuto).
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})).Thresholds(p.thresholds()).
+		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdThresholds)).
 		DataLinks(p.to)
 	switch {
 	case len(p.limits) > 0 || p.mapping != nil:
