@@ -129,7 +129,7 @@ func (p *planted) watchKey(name, text string) {
 }
 
 // receiver is everything that the exporter sends to or asks: it knows nobody, and
-// says so rudely, with the credentials that it was shown.
+// says so.
 type receiver struct {
 	*httptest.Server
 	mu    sync.Mutex
