@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -169,10 +170,17 @@ func parseExternalURL(text string) (*url.URL, error) {
 		return nil, nil
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, config.Problems{{Path: "--web.external-url", Message: fmt.Sprintf("%q is not of the form http://host:port/path", text)}}
+	message := ""
+	switch {
+	case strings.Contains(text, "@"):
+		// It is in links for everybody. The text is not repeated.
+		message = "must be of the form http://host:port/path, without a user or password"
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		message = fmt.Sprintf("%q is not of the form http://host:port/path", text)
+	default:
+		return u, nil
 	}
-	return u, nil
+	return nil, config.Problems{{Path: "--web.external-url", Message: message}}
 }
 
 func (e *Exporter) webOptions(c *config.Config, registry *prometheus.Registry) web.Options {
