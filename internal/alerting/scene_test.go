@@ -3,6 +3,7 @@ package alerting
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,7 +25,14 @@ const patience = 60 * time.Second
 // token may do everything.
 const token = "token-of-the-operator"
 
-func TestMain(m *testing.M) { os.Exit(exportertest.Main(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Most of the time these tests wait for the next reading of a node, 15 s later.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(exportertest.Main(m))
+}
 
 // config is a configuration for nodes, with more keys after it and a database of
 // its own.
