@@ -170,7 +170,7 @@ func parseExternalURL(text string) (*url.URL, error) {
 		return nil, nil
 	}
 	u, err := url.Parse(text)
-	message := ""
+	var message string
 	switch {
 	case strings.Contains(text, "@"):
 		// It is in links for everybody. The text is not repeated.
