@@ -36,9 +36,9 @@ func portVariables(r fleet.PortRange) (from, to string) {
 
 // settlePorts gives a node that does not run yet another port for distribution
 // when a program of its host listens on the one that it was given, or when its
-// family had no ports then. It returns a
-// warning when there is no other: what listens may have gone until the node is
-// started, or be on an address that the node does not use.
+// family had no ports then. It returns a warning when there is no other: what
+// listens may have gone until the node is started, or be on an address that the
+// node does not use.
 func (w *work) settlePorts(ctx context.Context, h Host) (warnings []string, err error) {
 	if w.family.Ports.IsZero() {
 		return nil, nil
