@@ -85,6 +85,12 @@ generate: check-go ## write the generated Go files and documents anew
 dashboards: check-go ## write the JSON of the Grafana dashboards anew
 	@go generate ./dashboards
 
+.PHONY: dashboards-preview
+dashboards-preview: setup build ## the demo with the dashboards in a browser, drawn by Grafana's own panels
+	@scripts/setup-e2e.sh prometheus alertmanager preview
+	go build -o bin/demo ./internal/demo
+	exec bin/demo -whole -preview -exporter bin/erl-exporter
+
 .PHONY: agents
 agents: setup ## compile the agent's Erlang sources into the beams that the exporter carries
 	@exporter/agent/build.sh

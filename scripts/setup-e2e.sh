@@ -11,12 +11,14 @@
 #   alertmanager             Alertmanager and amtool, a current version, built
 #   loki                     Loki 3.7, built; only where it is asked for, because that
 #                            takes two cores ten minutes and 2.4 GB of memory
+#   preview                  Grafana's panels from npm, for `make dashboards-preview`;
+#                            only where it is asked for
 #
 # Each is made once; a folder without .complete is made anew, and one that lacks
 # packages named here gets them. The machine itself
 # gets debootstrap, libfaketime and tmux, and no service is started.
 #
-#   setup-e2e.sh [NAME...]   only these; without names, all but loki
+#   setup-e2e.sh [NAME...]   only these; without names, all but loki and preview
 #   setup-e2e.sh --clean     removes all
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -141,6 +143,23 @@ loki() {
   printf '%s\n' "$version" >"$root/.complete"
 }
 
+# preview: dashboards/preview with what it needs. Its own files are brought anew
+# each time, the modules only when the lock file is another.
+preview() {
+  local root=$cache/preview source
+  source=$(cd "$(dirname "$0")/../dashboards/preview" && pwd)
+  command -v npm >/dev/null || install_packages nodejs npm
+  if ! cmp -s "$source/package-lock.json" "$root/.complete"; then
+    say "making $root (Grafana's panels from npm: some minutes, 480 MB)"
+    rm -rf "$root"
+    mkdir -p "$root"
+    cp "$source/package.json" "$source/package-lock.json" "$root"
+    (cd "$root" && npm ci --ignore-scripts --no-audit --no-fund --legacy-peer-deps --loglevel error) || die "npm ci in $root failed"
+    cp "$source/package-lock.json" "$root/.complete"
+  fi
+  cp -r "$source/src" "$source"/*.mjs "$root"
+}
+
 make_one() {
   case $1 in
     otp-23) folder otp-23 bullseye "${otp_packages[@]}" ;;
@@ -152,12 +171,13 @@ make_one() {
     compose) unpacked compose trixie docker-compose ;;
     alertmanager) alertmanager ;;
     loki) loki ;;
-    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, compose, alertmanager or loki" ;;
+    preview) preview ;;
+    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, compose, alertmanager, loki or preview" ;;
   esac
 }
 
 if [ "${1:-}" = --clean ]; then
-  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,compose,alertmanager,loki}
+  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,compose,alertmanager,loki,preview}
   exit 0
 fi
 [ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 graphite prometheus compose alertmanager

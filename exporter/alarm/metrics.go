@@ -25,7 +25,7 @@ func newMetrics(m *Manager) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	return &metrics{
+	c := &metrics{
 		manager: m,
 		raised: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "erlang_exporter_alarms_raised_total", Help: "Alarms raised, by source and by the severity that they began with.",
@@ -45,6 +45,14 @@ func newMetrics(m *Manager) *metrics {
 		dropped: prometheus.NewDesc("erlang_exporter_alarm_series_dropped",
 			"Active alarms that "+ActiveMetric+" leaves out, the least severe and newest first, to stay within its limit.", nil, nil),
 	}
+	// From 0 on: a counter that begins at 1 never increased.
+	for _, source := range Sources() {
+		c.cleared.WithLabelValues(string(source))
+		for _, severity := range Severities() {
+			c.raised.WithLabelValues(string(source), string(severity))
+		}
+	}
+	return c
 }
 
 func (c *metrics) counters() []prometheus.Collector {

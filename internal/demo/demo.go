@@ -43,7 +43,9 @@ type options struct {
 	out      io.Writer
 	// whole is with the servers of others and the deployer; then files is where
 	// compose/ and alerts/ are, and cache where the programs may be.
-	whole        bool
+	whole bool
+	// preview, in the whole demo, shows the dashboards too.
+	preview      bool
 	files, cache string
 }
 
@@ -54,6 +56,7 @@ type demo struct {
 	epmdPort  int
 	with      []*server // those that run, in the whole demo
 	deployer  string    // its address, in the whole demo
+	dashboard string    // the preview's address
 	processes []started
 	// alive is closed by the kernel when this process is killed.
 	alive *os.File
@@ -151,7 +154,10 @@ func (d *demo) startWhole(ctx context.Context) error {
 	if err := d.startExporter(ctx); err != nil {
 		return err
 	}
-	return d.startDeployer(ctx)
+	if err := d.startDeployer(ctx); err != nil || !d.preview {
+		return err
+	}
+	return d.startPreview(ctx)
 }
 
 // janitor removes the directory when its descriptor 3 closes. What else runs is

@@ -18,6 +18,7 @@ func main() {
 	exporter := flag.String("exporter", "", "the exporter's program (default: erl-exporter beside this one)")
 	listen := flag.String("listen", "127.0.0.1:9198", "address for the exporter; another free port when it is taken")
 	whole := flag.Bool("whole", false, "with Prometheus, Alertmanager, Loki and the deployer, on the configurations of compose/")
+	preview := flag.Bool("preview", false, "with a server that shows the dashboards")
 	cache := flag.String("cache", os.Getenv("ERLOPS_CACHE"), "where scripts/setup-e2e.sh has put programs")
 	flag.Parse()
 	// The terminal's hang-up ends the demo as Ctrl-C does.
@@ -30,7 +31,9 @@ func main() {
 		}
 		*exporter = filepath.Join(filepath.Dir(self), "erl-exporter")
 	}
-	if err := run(ctx, options{exporter: *exporter, listen: *listen, out: os.Stdout, whole: *whole, files: ".", cache: *cache}); err != nil {
+	if err := run(ctx, options{
+		exporter: *exporter, listen: *listen, out: os.Stdout, whole: *whole, preview: *preview, files: ".", cache: *cache,
+	}); err != nil {
 		fail(err)
 	}
 }

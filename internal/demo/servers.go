@@ -186,6 +186,29 @@ func (d *demo) startDeployer(ctx context.Context) error {
 	return d.await(ctx, "erl-deploy", func() bool { return answers(ctx, "http://"+d.deployer+"/metrics") })
 }
 
+// startPreview starts the server that shows the dashboards.
+func (d *demo) startPreview(ctx context.Context) error {
+	port, err := proc.FreePort()
+	if err != nil {
+		return err
+	}
+	dashboards, err := filepath.Abs(filepath.Join(d.files, "dashboards", "json"))
+	if err != nil {
+		return err
+	}
+	argv := []string{"node", filepath.Join(d.cache, "preview", "serve.mjs"), "--port", strconv.Itoa(port), "--dashboards", dashboards}
+	for _, s := range d.with {
+		if s.name == "prometheus" || s.name == "loki" {
+			argv = append(argv, "--"+s.name, "http://"+s.address)
+		}
+	}
+	d.dashboard = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if err := d.add("dashboards", nil, argv...); err != nil {
+		return err
+	}
+	return d.await(ctx, "the dashboards", func() bool { return answers(ctx, "http://"+d.dashboard+"/") })
+}
+
 // receivers is what the exporter's configuration has of the servers that are
 // there.
 func (d *demo) receivers() string {
@@ -225,6 +248,9 @@ func (d *demo) showServers() {
 	fmt.Fprintf(d.out, "\n  exporter      %s/\n  deployer      http://%s/\n", strings.TrimSuffix(d.url(""), "/"), d.deployer)
 	for _, s := range d.with {
 		fmt.Fprintf(d.out, "  %-13s http://%s/\n", s.name, s.address)
+	}
+	if d.preview {
+		fmt.Fprintf(d.out, "  %-13s http://%s/\n", "dashboards", d.dashboard)
 	}
 	fmt.Fprintf(d.out, `
 Five things to try
