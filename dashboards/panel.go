@@ -66,6 +66,9 @@ type panel struct {
 // 150 hide the last of three columns in a window 800 pixels wide.
 const minColumn = 60
 
+// nodeColumn is that of a column of node names, so that they can be told apart.
+const nodeColumn = 120
+
 // state is a text and a colour for a value.
 type state struct{ text, color string }
 
@@ -200,6 +203,9 @@ func (p panel) list(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 func (p panel) cell(c column) []dashboard.DynamicConfigValue {
 	var all []dashboard.DynamicConfigValue
 	set := func(id string, value any) { all = append(all, dashboard.DynamicConfigValue{Id: id, Value: value}) }
+	if c.name != "Value" {
+		set("noValue", "–") // what the panel says when it is empty is no cell's
+	}
 	if c.unit != "" {
 		set("unit", c.unit)
 		set("decimals", 1)
@@ -217,6 +223,7 @@ func (p panel) cell(c column) []dashboard.DynamicConfigValue {
 		set("custom.cellOptions", map[string]any{"type": "color-background", "mode": "basic"})
 	}
 	if c.link {
+		set("custom.minWidth", nodeColumn)
 		set("links", []map[string]any{{
 			"title": "Look at this node",
 			"url":   "/d/erlops-node?var-node=${__value.raw}&${datasource:queryparam}&${loki:queryparam}&${job:queryparam}&${__url_time_range}",

@@ -62,7 +62,8 @@ function configured(panel, frame, nth, theme) {
   const { defaults = {}, overrides = [] } = panel.fieldConfig || {};
   const fields = frame.fields.map((field) => {
     const config = { ...structuredClone(defaults), custom: { ...defaults.custom } };
-    config.color ||= { mode: FieldColorModeId.PaletteClassic };
+    // As in Grafana, whose time series alone have a palette by default.
+    config.color ||= { mode: panel.type === 'timeseries' ? FieldColorModeId.PaletteClassic : FieldColorModeId.Thresholds };
     for (const o of overrides) if (matches(o.matcher, field)) for (const p of o.properties) assign(config, p.id, p.value);
     if (field.type === FieldType.time) delete config.unit;
     const done = { ...field, config: { ...config, ...field.config }, state: { seriesIndex: nth, range: range(field) } };
