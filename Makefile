@@ -44,8 +44,8 @@ run: setup build ## start three demo nodes and the exporter attached to them, un
 	exec bin/demo -exporter bin/erl-exporter
 
 .PHONY: demo
-demo: setup build ## the same with Prometheus, Alertmanager, Loki when it is built, and the deployer
-	@scripts/setup-e2e.sh prometheus alertmanager
+demo: setup build ## the same with Prometheus, Alertmanager, Graphite, Loki when it is built, and the deployer
+	@scripts/setup-e2e.sh prometheus alertmanager graphite
 	go build -o bin/demo ./internal/demo
 	exec bin/demo -whole -exporter bin/erl-exporter
 
@@ -87,7 +87,7 @@ dashboards: check-go ## write the JSON of the Grafana dashboards anew
 
 .PHONY: dashboards-preview
 dashboards-preview: setup build ## the demo with the dashboards in a browser, drawn by Grafana's own panels
-	@scripts/setup-e2e.sh prometheus alertmanager preview
+	@scripts/setup-e2e.sh prometheus alertmanager graphite preview
 	go build -o bin/demo ./internal/demo
 	exec bin/demo -whole -preview -exporter bin/erl-exporter
 

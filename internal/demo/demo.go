@@ -57,6 +57,8 @@ type demo struct {
 	with      []*server // those that run, in the whole demo
 	deployer  string    // its address, in the whole demo
 	dashboard string    // the preview's address
+	graphite  string    // graphite-web's address, when it runs
+	carbon    string    // Carbon's, for pickles
 	processes []started
 	// alive is closed by the kernel when this process is killed.
 	alive *os.File
@@ -149,6 +151,9 @@ func (d *demo) startWhole(ctx context.Context) error {
 		return err
 	}
 	if err := d.startServers(ctx); err != nil {
+		return err
+	}
+	if err := d.startGraphite(ctx); err != nil {
 		return err
 	}
 	if err := d.startExporter(ctx); err != nil {

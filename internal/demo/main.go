@@ -17,7 +17,7 @@ import (
 func main() {
 	exporter := flag.String("exporter", "", "the exporter's program (default: erl-exporter beside this one)")
 	listen := flag.String("listen", "127.0.0.1:9198", "address for the exporter; another free port when it is taken")
-	whole := flag.Bool("whole", false, "with Prometheus, Alertmanager, Loki and the deployer, on the configurations of compose/")
+	whole := flag.Bool("whole", false, "with Prometheus, Alertmanager, Graphite, Loki and the deployer, on the configurations of compose/")
 	preview := flag.Bool("preview", false, "with a server that shows the dashboards")
 	cache := flag.String("cache", os.Getenv("ERLOPS_CACHE"), "where scripts/setup-e2e.sh has put programs")
 	flag.Parse()

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/erlops/erlops/internal/graphite"
 	"github.com/erlops/erlops/internal/proc"
 )
 
@@ -65,6 +66,48 @@ func (o options) servers() []*server {
 	}
 }
 
+// startGraphite starts Carbon and graphite-web, where `make setup-e2e` has put
+// them.
+func (d *demo) startGraphite(ctx context.Context) error {
+	root := filepath.Join(d.cache, "graphite")
+	if _, err := os.Stat(filepath.Join(root, ".complete")); err != nil || d.cache == "" {
+		fmt.Fprintln(d.out, "without graphite: scripts/setup-e2e.sh graphite fetches it")
+		return nil
+	}
+	var ports [4]int
+	for i := range ports {
+		port, err := proc.FreePort()
+		if err != nil {
+			return err
+		}
+		ports[i] = port
+	}
+	var files [2][]byte
+	for i, name := range []string{"storage-schemas.conf", "storage-aggregation.conf"} {
+		text, err := os.ReadFile(filepath.Join(d.files, "compose", "graphite", name))
+		if err != nil {
+			return err
+		}
+		files[i] = text
+	}
+	dir := filepath.Join(d.dir, "graphite")
+	g, err := graphite.New(root, dir, graphite.Ports{Line: ports[0], Pickle: ports[1], Query: ports[2], Web: ports[3]}, string(files[0]), string(files[1]))
+	if err != nil {
+		return err
+	}
+	env := []string{"PYTHONPATH=" + dir}
+	if err := d.add("carbon", env, g.Carbon...); err != nil {
+		return err
+	}
+	if err := d.add("graphite-web", env, g.Web...); err != nil {
+		return err
+	}
+	d.graphite, d.carbon = local(ports[3]), local(ports[1])
+	return d.await(ctx, "graphite", func() bool { return accepts(d.carbon) && answers(ctx, "http://"+d.graphite+"/version/") })
+}
+
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
 // find looks for a program among what the tests use, and then in the PATH.
 func (o options) find(cached string, names ...string) string {
 	if path := filepath.Join(o.cache, cached); o.cache != "" && runs(path) {
@@ -95,25 +138,25 @@ func (d *demo) prepareServers() error {
 		if err != nil {
 			return err
 		}
-		s.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		s.address = local(port)
 		d.with = append(d.with, s)
 	}
 	port, err := proc.FreePort()
 	if err != nil {
 		return err
 	}
-	d.deployer = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	d.deployer = local(port)
 	addresses := []string{"exporter:9198", d.listen, "deployer:9199", d.deployer}
 	for _, s := range d.with {
 		addresses = append(addresses, s.host, s.address)
 	}
-	local := strings.NewReplacer(addresses...)
+	addressed := strings.NewReplacer(addresses...)
 	for _, s := range d.with {
 		text, err := os.ReadFile(filepath.Join(d.files, "compose", s.name, s.name+".yml"))
 		if err != nil {
 			return err
 		}
-		if err := d.write(s.name+".yml", d.localised(s, local.Replace(string(text)))); err != nil {
+		if err := d.write(s.name+".yml", d.localised(s, addressed.Replace(string(text)))); err != nil {
 			return err
 		}
 	}
@@ -202,7 +245,7 @@ func (d *demo) startPreview(ctx context.Context) error {
 			argv = append(argv, "--"+s.name, "http://"+s.address)
 		}
 	}
-	d.dashboard = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	d.dashboard = local(port)
 	if err := d.add("dashboards", nil, argv...); err != nil {
 		return err
 	}
@@ -213,6 +256,9 @@ func (d *demo) startPreview(ctx context.Context) error {
 // there.
 func (d *demo) receivers() string {
 	var b strings.Builder
+	if d.carbon != "" {
+		fmt.Fprintf(&b, "graphite: {address: %q, protocol: pickle, path: \"erlang.{{family}}.{{node}}.{{metric}}.{{labels}}\"}\n", d.carbon)
+	}
 	for _, s := range d.with {
 		url := "http://" + s.address
 		switch s.name {
@@ -248,6 +294,9 @@ func (d *demo) showServers() {
 	fmt.Fprintf(d.out, "\n  exporter      %s/\n  deployer      http://%s/\n", strings.TrimSuffix(d.url(""), "/"), d.deployer)
 	for _, s := range d.with {
 		fmt.Fprintf(d.out, "  %-13s http://%s/\n", s.name, s.address)
+	}
+	if d.graphite != "" {
+		fmt.Fprintf(d.out, "  %-13s http://%s/\n", "graphite", d.graphite)
 	}
 	if d.preview {
 		fmt.Fprintf(d.out, "  %-13s http://%s/\n", "dashboards", d.dashboard)

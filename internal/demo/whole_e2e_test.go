@@ -29,6 +29,7 @@ func TestWholeDemo(t *testing.T) {
 	erltest.RequireErlang(t, "mnesia", "sasl")
 	erltest.Promtool(t) // or skip
 	erltest.Amtool(t)
+	erltest.RequireGraphite(t)
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", bin, "../../cmd/erl-exporter", "../../cmd/erl-deploy")
 	text, err := build.CombinedOutput()
@@ -70,6 +71,7 @@ func TestWholeDemo(t *testing.T) {
 	await(urls["prometheus"]+"/api/v1/rules", "ErlangExporterDown")
 	await(urls["alertmanager"]+"/api/v2/alerts", "printer_out_of_paper")
 	await(urls["exporter"]+"/api/v1/notifications?text=paper_jam", "crash_report")
+	await(urls["graphite"]+"/metrics/find?query=erlang.webshop.*.erlang_up", "shop_localhost")
 	await(urls["deployer"]+"/metrics", "erl_deploy_")
 
 	dir, err := filepath.Glob(filepath.Join(os.TempDir(), "erlops-demo-*"))

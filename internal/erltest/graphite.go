@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/erlops/erlops/internal/graphite"
 	"github.com/erlops/erlops/internal/proc"
 )
 
@@ -36,52 +37,16 @@ type Graphite struct {
 	proc   *proc.Process
 }
 
-const carbonConfig = `[cache]
-STORAGE_DIR = %[1]s
-CONF_DIR = %[1]s
-LOG_DIR = %[1]s
-PID_DIR = %[1]s
-LOCAL_DATA_DIR = %[1]s/whisper/
-USER =
-MAX_CACHE_SIZE = inf
-MAX_UPDATES_PER_SECOND = inf
-MAX_CREATES_PER_MINUTE = inf
-LINE_RECEIVER_INTERFACE = 127.0.0.1
-LINE_RECEIVER_PORT = %[2]d
-PICKLE_RECEIVER_INTERFACE = 127.0.0.1
-PICKLE_RECEIVER_PORT = %[3]d
-CACHE_QUERY_INTERFACE = 127.0.0.1
-CACHE_QUERY_PORT = %[4]d
-ENABLE_TAGS = True
-TAG_UPDATE_INTERVAL = 1
-GRAPHITE_URL = http://127.0.0.1:%[5]d
-ENABLE_LOGROTATION = False
-`
-
-const graphiteSettings = `SECRET_KEY = 'of a test'
-TIME_ZONE = 'UTC'
-CONF_DIR = STORAGE_DIR = LOG_DIR = %[1]q
-WHISPER_DIR = %[1]q + '/whisper'
-INDEX_FILE = %[1]q + '/index'
-CARBONLINK_HOSTS = ['127.0.0.1:%[2]d']
-LOG_ROTATION = False
-DATABASES = {'default': {'NAME': %[1]q + '/graphite.db', 'ENGINE': 'django.db.backends.sqlite3', 'OPTIONS': {'timeout': 20}}}
-`
-
-const graphiteWeb = `import os, sys
-os.environ['DJANGO_SETTINGS_MODULE'] = 'graphite.settings'
-os.environ['GRAPHITE_SETTINGS_MODULE'] = 'erlops_settings'
-import django
-django.setup()
-from django.core.management import call_command
-call_command('migrate', run_syncdb=True, verbosity=0)
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIServer, make_server
-from django.core.wsgi import get_wsgi_application
-class Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-make_server('127.0.0.1', int(sys.argv[1]), get_wsgi_application(), Server).serve_forever()
-`
+// RequireGraphite gives the folder with Carbon and graphite-web of Debian 12, or
+// skips the test where `make setup-e2e` has not been run.
+func RequireGraphite(t testing.TB) string {
+	t.Helper()
+	root, err := cached("graphite")
+	if err != nil {
+		skip(t, "%v", err)
+	}
+	return root
+}
 
 // StartGraphite starts Carbon and graphite-web of Debian 12 with two files of
 // Carbon, storage-schemas.conf and storage-aggregation.conf, and returns when both
@@ -89,34 +54,19 @@ make_server('127.0.0.1', int(sys.argv[1]), get_wsgi_application(), Server).serve
 // has not been run.
 func StartGraphite(t testing.TB, schemas, aggregation string) *Graphite {
 	t.Helper()
-	root, err := cached("graphite")
-	if err != nil {
-		skip(t, "%v", err)
-	}
+	root := RequireGraphite(t)
 	line, pickle, query, web := FreePort(t), FreePort(t), FreePort(t), FreePort(t)
 	g := &Graphite{
 		Address: fmt.Sprintf("127.0.0.1:%d", line), PickleAddress: fmt.Sprintf("127.0.0.1:%d", pickle),
 		URL: fmt.Sprintf("http://127.0.0.1:%d", web), t: t, Dir: t.TempDir(),
 	}
-	require.NoError(t, os.Mkdir(filepath.Join(g.Dir, "whisper"), 0o700))
-	for name, text := range map[string]string{
-		"carbon.conf":              fmt.Sprintf(carbonConfig, g.Dir, line, pickle, query, web),
-		"storage-schemas.conf":     schemas,
-		"storage-aggregation.conf": aggregation,
-		"erlops_settings.py":       fmt.Sprintf(graphiteSettings, g.Dir, query),
-		"web.py":                   graphiteWeb,
-	} {
-		require.NoError(t, os.WriteFile(filepath.Join(g.Dir, name), []byte(text), 0o600))
+	programs, err := graphite.New(root, g.Dir, graphite.Ports{Line: line, Pickle: pickle, Query: query, Web: web}, schemas, aggregation)
+	require.NoError(t, err)
+	command := func(name string, argv []string) proc.Command {
+		return proc.Command{Argv: argv, Env: append(baseEnv(g.Dir), "PYTHONPATH="+g.Dir), Dir: g.Dir, Log: filepath.Join(g.Dir, name+".log")}
 	}
-	command := func(name string, argv ...string) proc.Command {
-		return proc.Command{
-			Argv: otp{root: root}.wrap(argv, g.Dir), Env: append(baseEnv(g.Dir), "PYTHONPATH="+g.Dir), Dir: g.Dir,
-			Log: filepath.Join(g.Dir, name+".log"),
-		}
-	}
-	g.carbon = command("carbon", "/usr/bin/carbon-cache", "--nodaemon", "--config="+filepath.Join(g.Dir, "carbon.conf"),
-		"--pidfile="+filepath.Join(g.Dir, "carbon.pid"), "start")
-	graphiteWeb, err := proc.Start(command("web", "/usr/bin/python3", filepath.Join(g.Dir, "web.py"), strconv.Itoa(web)))
+	g.carbon = command("carbon", programs.Carbon)
+	graphiteWeb, err := proc.Start(command("web", programs.Web))
 	require.NoError(t, err)
 	t.Cleanup(graphiteWeb.Kill)
 	t.Cleanup(g.Kill)

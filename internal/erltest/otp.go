@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+
+	"github.com/erlops/erlops/internal/proc"
 )
 
 // otp is an Erlang installation: the machine's own, or one in a chroot.
@@ -48,32 +50,8 @@ func CacheDir() string {
 	return filepath.Join(base, "erlops")
 }
 
-// enterChroot mounts what Erlang wants to see in a mount namespace of its own,
-// so that nothing stays mounted when the node ends, and then becomes the
-// command.
-const enterChroot = `set -e
-root=$1 tmp=$2 dir=$3
-shift 3
-mount --rbind /proc "$root/proc"
-mount --rbind /dev "$root/dev"
-mkdir -p "$root$tmp"
-mount --bind "$tmp" "$root$tmp"
-mount --bind /etc/hosts "$root/etc/hosts"
-exec chroot "$root" /bin/sh -c 'cd "$1" && shift && exec "$@"' sh "$dir" "$@"`
-
-// wrap gives the command that runs argv in the installation. The directory for
-// temporary files has the same path inside.
-func (o otp) wrap(argv []string, dir string) []string {
-	if o.root == "" {
-		return argv
-	}
-	enter := []string{"unshare", "--mount", "--propagation", "private"}
-	if os.Geteuid() != 0 {
-		enter = append(enter, "--map-root-user")
-	}
-	enter = append(enter, "/bin/sh", "-c", enterChroot, "sh", o.root, filepath.Clean(os.TempDir()), dir)
-	return append(enter, argv...)
-}
+// wrap gives the command that runs argv in the installation.
+func (o otp) wrap(argv []string, dir string) []string { return proc.InRoot(o.root, dir, argv) }
 
 // staticPort gives the arguments for a node without epmd on one port.
 func staticPort(port int) []string {
