@@ -104,6 +104,11 @@ build: check-go ## static, reproducible programs in bin/
 release: build_tags = $(release_tags)
 release: build ## the same with discovery in Kubernetes, EC2 and OpenStack; compiles for minutes, once
 
+.PHONY: release-snapshot
+release-snapshot: check-go ## archives, packages, checksums and SBOMs of this commit in dist/
+	@scripts/setup-e2e.sh goreleaser
+	PATH='$(ERLOPS_CACHE)/goreleaser:$(PATH)' VERSION='$(VERSION)' goreleaser release --snapshot --clean $(RELEASE_FLAGS)
+
 .PHONY: setup
 setup: check-go ## install what the demo needs (Erlang, a C compiler) with apt
 	@scripts/setup.sh
@@ -122,7 +127,7 @@ setup-loki: check-go ## build Loki, which e2e-loki, e2e-full and bench run again
 
 .PHONY: clean
 clean: ## remove what build wrote (the caches stay: scripts/setup-e2e.sh --clean)
-	@rm -rf bin
+	@rm -rf bin dist dist.files
 
 # Asked outside the module, whose go line might make go fetch another Go.
 .PHONY: check-go

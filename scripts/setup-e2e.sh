@@ -11,6 +11,8 @@
 #   alertmanager             Alertmanager and amtool, a current version, built
 #   loki                     Loki 3.7, built; only where it is asked for, because that
 #                            takes two cores ten minutes and 2.4 GB of memory
+#   goreleaser               goreleaser and cyclonedx-gomod, built; only where it is
+#                            asked for
 #   preview                  Grafana's panels from npm, for `make dashboards-preview`;
 #                            only where it is asked for
 #
@@ -18,7 +20,7 @@
 # packages named here gets them. The machine itself
 # gets debootstrap, libfaketime and tmux, and no service is started.
 #
-#   setup-e2e.sh [NAME...]   only these; without names, all but loki and preview
+#   setup-e2e.sh [NAME...]   only these; without names, all but the last three
 #   setup-e2e.sh --clean     removes all
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -129,6 +131,19 @@ alertmanager() {
   printf '%s\n' "$alertmanager_version" >"$root/.complete"
 }
 
+# goreleaser: what `make release-snapshot` builds packages and their SBOMs with.
+goreleaser_version=v2.18.2 cyclonedx_version=v1.10.0
+goreleaser() {
+  local root=$cache/goreleaser
+  [ "$(cat "$root/.complete" 2>/dev/null || true)" != "$goreleaser_version $cyclonedx_version" ] || return 0
+  say "building $root (goreleaser $goreleaser_version: some minutes)"
+  GOBIN=$root GOFLAGS=-mod=mod go install "github.com/goreleaser/goreleaser/v2@$goreleaser_version" ||
+    die "go install of goreleaser $goreleaser_version failed"
+  GOBIN=$root GOFLAGS=-mod=mod go install "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$cyclonedx_version" ||
+    die "go install of cyclonedx-gomod $cyclonedx_version failed"
+  printf '%s\n' "$goreleaser_version $cyclonedx_version" >"$root/.complete"
+}
+
 # loki: out of a module of its own, internal/tools/loki, which has its version.
 loki() {
   local root=$cache/loki module version
@@ -171,13 +186,14 @@ make_one() {
     compose) unpacked compose trixie docker-compose ;;
     alertmanager) alertmanager ;;
     loki) loki ;;
+    goreleaser) goreleaser ;;
     preview) preview ;;
-    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, compose, alertmanager, loki or preview" ;;
+    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, compose, alertmanager, loki, goreleaser or preview" ;;
   esac
 }
 
 if [ "${1:-}" = --clean ]; then
-  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,compose,alertmanager,loki,preview}
+  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,compose,alertmanager,loki,goreleaser,preview}
   exit 0
 fi
 [ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 graphite prometheus compose alertmanager

@@ -110,6 +110,6 @@ func (p *program) commands() []*cli.Command {
 		p.deployCommand(), p.startCommand(), p.stopCommand(), p.restartCommand(), p.deleteCommand(), p.cancelCommand(),
 		p.planCommand(), p.applyCommand(),
 		p.statusCommand(), p.eventsCommand(), p.doctorCommand(), p.gcCommand(),
-		clikit.CompletionCommand("erl-deploy", p.stdout),
+		clikit.CompletionCommand("erl-deploy", p.stdout), clikit.ManCommand(p.stdout),
 	}
 }

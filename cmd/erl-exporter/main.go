@@ -92,7 +92,7 @@ func (p *program) commands() []*cli.Command {
 		p.checkCommand(),
 		p.probeCommand(),
 		p.doctorCommand(),
-		clikit.CompletionCommand("erl-exporter", p.stdout),
+		clikit.CompletionCommand("erl-exporter", p.stdout), clikit.ManCommand(p.stdout),
 	}
 }
 

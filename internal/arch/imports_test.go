@@ -118,12 +118,13 @@ var rooms = map[string][]string{
 	"internal/faults":        {},
 	// clikit is the command line of a program, and
 	// httpd is the HTTP side of a program, rest what its API is made of.
-	"internal/clikit":  {},
-	"internal/httpd":   {"internal/rest"},
-	"internal/proc":    {},
-	"internal/rest":    {},
-	"internal/reltest": {},
-	"internal/sshtest": {"deployer/fleet", "internal/proc"},
+	"internal/clikit":   {},
+	"internal/httpd":    {"internal/rest"},
+	"internal/packages": {},
+	"internal/proc":     {},
+	"internal/rest":     {},
+	"internal/reltest":  {},
+	"internal/sshtest":  {"deployer/fleet", "internal/proc"},
 	// strictyaml reads the files that people write.
 	"internal/strictyaml": {},
 }

@@ -12,7 +12,8 @@ const completionFlag = "--generate-bash-completion"
 // Arrange puts flags where the library wants them: those of the program before
 // the command, those of the command before its arguments. So users can write
 // them anywhere. A flag that both have is the command's. What follows "--"
-// stays as it is, and so does a call without a command.
+// stays as it is, and so does a call without a command. A call for help needs no
+// arguments.
 func Arrange(app *cli.App, args []string) []string {
 	if len(args) < 2 {
 		return args
@@ -27,6 +28,7 @@ func Arrange(app *cli.App, args []string) []string {
 	program, own := takesValue(app.Flags), takesValue(command.Flags)
 	commands := app.Commands
 	var global, path, local, rest []string
+	help := false
 	for i := 1; i < len(args); i++ {
 		arg := args[i]
 		if arg == "--" {
@@ -43,6 +45,9 @@ func Arrange(app *cli.App, args []string) []string {
 		}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		value, isOwn := own[name]
+		if _, taken := own[name]; !taken && (name == "help" || name == "h") {
+			help = true
+		}
 		part := &local
 		if _, isGlobal := program[name]; isGlobal && !isOwn {
 			value, part = program[name], &global
@@ -52,6 +57,9 @@ func Arrange(app *cli.App, args []string) []string {
 			i++
 			*part = append(*part, args[i])
 		}
+	}
+	if help {
+		rest = nil // the library would look for help on the first argument
 	}
 	out := append([]string{args[0]}, global...)
 	return append(append(append(out, path...), local...), rest...)

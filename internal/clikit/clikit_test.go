@@ -34,6 +34,7 @@ func TestArrange(t *testing.T) {
 		{"of both", "x --name n nodes", "x nodes --name n"},
 		{"with =", "x --url=u nodes show n", "x nodes show --url=u n"},
 		{"unknown", "x nodes --what show", "x nodes show --what"},
+		{"help without arguments", "x nodes show n -h", "x nodes show -h"},
 		{"after --", "x nodes show -- --url", "x nodes show -- --url"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -1,0 +1,2 @@
+// Package packages tests what `make release-snapshot` builds.
+package packages
