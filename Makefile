@@ -104,6 +104,10 @@ build: check-go ## static, reproducible programs in bin/
 release: build_tags = $(release_tags)
 release: build ## the same with discovery in Kubernetes, EC2 and OpenStack; compiles for minutes, once
 
+.PHONY: screenshots
+screenshots: setup build ## take the pictures of the README anew, in six minutes
+	@scripts/screenshots.sh
+
 .PHONY: release-snapshot
 release-snapshot: check-go ## archives, packages, checksums and SBOMs of this commit in dist/
 	@scripts/setup-e2e.sh goreleaser

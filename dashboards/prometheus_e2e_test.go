@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,13 @@ func (s *scene) series(t *testing.T, expr string) (int, error) {
 // nothing for it.
 func series(t *testing.T, p *erltest.Prometheus, expr string) (int, error) {
 	t.Helper()
+	values, err := samples(t, p, expr)
+	return len(slices.DeleteFunc(values, func(value string) bool { return value == "NaN" })), err
+}
+
+// samples are the values of all series.
+func samples(t *testing.T, p *erltest.Prometheus, expr string) ([]string, error) {
+	t.Helper()
 	answer, err := http.PostForm(p.URL+"/api/v1/query", url.Values{"query": {expr}})
 	require.NoError(t, err)
 	defer answer.Body.Close()
@@ -119,18 +127,16 @@ func series(t *testing.T, p *erltest.Prometheus, expr string) (int, error) {
 	}
 	require.NoError(t, json.NewDecoder(answer.Body).Decode(&result))
 	if result.Status != "success" {
-		return 0, fmt.Errorf("%s", result.Error)
+		return nil, fmt.Errorf("%s", result.Error)
 	}
 	require.Equal(t, "vector", result.Data.ResultType, expr)
-	var samples []struct{ Value [2]any }
-	require.NoError(t, json.Unmarshal(result.Data.Result, &samples))
-	n := 0
-	for _, sample := range samples {
-		if sample.Value[1] != "NaN" {
-			n++
-		}
+	var all []struct{ Value [2]any }
+	require.NoError(t, json.Unmarshal(result.Data.Result, &all))
+	values := make([]string, len(all))
+	for i, one := range all {
+		values[i] = fmt.Sprint(one.Value[1])
 	}
-	return n, nil
+	return values, nil
 }
 
 // labelValues is what Grafana asks for label_values(selector, label).

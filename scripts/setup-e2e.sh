@@ -132,7 +132,7 @@ alertmanager() {
 }
 
 # goreleaser: what `make release-snapshot` builds packages and their SBOMs with.
-goreleaser_version=v2.18.2 cyclonedx_version=v1.10.0
+goreleaser_version=v2.14.0 cyclonedx_version=v1.10.0
 goreleaser() {
   local root=$cache/goreleaser
   [ "$(cat "$root/.complete" 2>/dev/null || true)" != "$goreleaser_version $cyclonedx_version" ] || return 0

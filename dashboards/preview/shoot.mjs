@@ -1,11 +1,11 @@
-// usage: node shoot.mjs URL PICTURE.png [WIDTH]
-// Takes a picture of a page with the machine's Chromium, and fails when a panel of
-// a dashboard does.
+// usage: node shoot.mjs URL PICTURE.png [WIDTH [HEIGHT]]
+// Takes a picture of a page with the machine's Chromium, of all of it unless it has a
+// height, and fails when a panel of a dashboard does.
 import { chromium } from 'playwright-core';
 
-const [url, picture, width = '1500'] = process.argv.slice(2);
+const [url, picture, width = '1500', height] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
-const page = await browser.newPage({ viewport: { width: Number(width), height: 900 } });
+const page = await browser.newPage({ viewport: { width: Number(width), height: Number(height ?? 900) } });
 const problems = [];
 page.on('pageerror', (e) => problems.push(e.message));
 await page.goto(url, { timeout: 60000 });
@@ -20,6 +20,6 @@ if (dashboard) {
 } else {
   await page.waitForLoadState('networkidle').catch(() => {});
 }
-await page.screenshot({ path: picture, fullPage: true });
+await page.screenshot({ path: picture, fullPage: !height });
 await browser.close();
 process.exitCode = problems.length ? 1 : 0;
