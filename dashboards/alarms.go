@@ -84,8 +84,8 @@ func alarms() *board {
 					id: 12, kind: lines, title: "Raised and cleared", w: 12, h: 8, unit: "short", least: zero,
 					normal: "few.", ill: "raised and cleared again and again: thresholds that are too near to each other.", todo: "see the alarms over time.",
 					queries: []query{
-						{expr: sumBy("source, severity", anything.over("increase", "$__rate_interval", "erlang_exporter_alarms_raised_total")), legend: "raised {{source}} {{severity}}"},
-						{expr: sumBy("source", anything.over("increase", "$__rate_interval", "erlang_exporter_alarms_cleared_total")), legend: "cleared {{source}}"},
+						{expr: sumBy("severity", anything.over("increase", "$__rate_interval", "erlang_exporter_alarms_raised_total")), legend: "raised {{severity}}"},
+						{expr: "sum(" + anything.over("increase", "$__rate_interval", "erlang_exporter_alarms_cleared_total") + ")", legend: "cleared"},
 					},
 				},
 				{
