@@ -74,7 +74,8 @@ func networkFaults() []fault {
 			state: client.StateUp,
 		},
 		{
-			name: "one byte at a time", network: true,
+			// A packet for each byte of the agent's code is work for a processor.
+			name: "one byte at a time", network: true, alone: true,
 			before: toxify("slicer", `{"average_size": 1, "size_variation": 0, "delay": 0}`),
 			strike: func(*scene) {}, heal: detoxify,
 			state: client.StateUp,
