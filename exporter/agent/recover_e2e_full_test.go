@@ -18,8 +18,9 @@ import (
 func TestShedCollectorsComeBack(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{})
+	// Four readings a minute need less than half of it.
 	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n,
-		agent.Settings{Limits: agent.Limits{Bytes: 10_000}})
+		agent.Settings{Limits: agent.Limits{Bytes: 100_000}})
 	for !s.Cost().Shedding {
 		read(t, s)
 	}
