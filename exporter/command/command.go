@@ -22,10 +22,9 @@ const (
 	maxNodes = 1000
 	// maxRequests is how many requests may run at a time.
 	maxRequests = 16
-	// maxAnswer is how many bytes all results of one request may have, and
-	// minResult what each node gets at least.
+	// maxAnswer is how many bytes all results of one request may have; of the
+	// most nodes each has a share that says something.
 	maxAnswer = 16 << 20
-	minResult = 4 << 10
 )
 
 // Outcome is how a command ended on one node.
@@ -213,7 +212,7 @@ func (r *Runner) Run(ctx context.Context, who Who, q Request) ([]Result, error) 
 			return nil, ErrAudit
 		}
 	}
-	maxBytes := max(min(s.MaxResult, maxAnswer/len(nodes)), minResult)
+	maxBytes := min(s.MaxResult, maxAnswer/len(nodes))
 	results := make([]Result, len(nodes))
 	var running sync.WaitGroup
 	for i, node := range nodes {

@@ -123,19 +123,19 @@ func Ready(name string, p Parameters) (Command, error) {
 	var needed string
 	switch name {
 	case NameGarbageCollect:
-		needed, c.Subject = "process", p.Process
+		needed, c.Subject = "a process", p.Process
 		fixed(agent.GarbageCollectCommand(p.Process))
 	case NameInspectProcess:
-		needed, c.Subject = "process", p.Process
+		needed, c.Subject = "a process", p.Process
 		fixed(agent.InspectProcessCommand(p.Process))
 	case NameProcessState:
-		needed, c.Subject, c.role = "process", p.Process, roleCommand
+		needed, c.Subject, c.role = "a process", p.Process, roleCommand
 		c.agent = func(timeout time.Duration) agent.Command { return agent.ProcessStateCommand(p.Process, timeout) }
 	case NameSoftPurge:
-		needed, c.Subject = "module", p.Module
+		needed, c.Subject = "a module", p.Module
 		fixed(agent.SoftPurgeCommand(p.Module))
 	case NameApplicationEnv:
-		needed, c.Subject, c.mask = "application", p.Application, true
+		needed, c.Subject, c.mask = "an application", p.Application, true
 		fixed(agent.ApplicationEnvCommand(p.Application))
 	case NameTopETS:
 		if p.Count == 0 {
@@ -156,7 +156,7 @@ func Ready(name string, p Parameters) (Command, error) {
 		return c, fmt.Errorf("there is no command %q", name)
 	}
 	if needed != "" && c.Subject == "" {
-		return c, fmt.Errorf("%s needs the name of a %s", name, needed)
+		return c, fmt.Errorf("%s needs the name of %s", name, needed)
 	}
 	return c, nil
 }
