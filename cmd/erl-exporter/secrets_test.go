@@ -129,11 +129,30 @@ func (p *planted) watchKey(name, text string) {
 }
 
 // receiver is everything that the exporter sends to or asks: it knows nobody, and
-// says so.
+// says so, with all that it was sent.
 type receiver struct {
 	*httptest.Server
-	mu    sync.Mutex
-	asked map[string]bool
+	mu       sync.Mutex
+	asked    map[string]bool
+	requests int
+}
+
+// echo is a request as some servers repeat it on the page of an error.
+func echo(q *http.Request) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n", q.Method, q.URL)
+	for name, values := range q.Header {
+		if name != "User-Agent" && name != "Accept" { // what is cut off proves nothing
+			fmt.Fprintf(&b, "%s: %s\n", name, strings.Join(values, ", "))
+		}
+	}
+	if user, password, ok := q.BasicAuth(); ok {
+		fmt.Fprintf(&b, "user %s, password %s\n", user, password)
+	}
+	if q.ParseForm() == nil && q.PostForm.Has("client_secret") {
+		fmt.Fprintln(&b, q.PostForm.Encode())
+	}
+	return b.String()
 }
 
 func startReceiver(t *testing.T) *receiver {
@@ -146,9 +165,16 @@ func startReceiver(t *testing.T) *receiver {
 				r.asked[strings.SplitN(q.URL.Path, "/", 3)[1]] = true
 			}
 		}
+		r.requests++
+		asJSON := r.requests%2 == 0 && strings.HasPrefix(q.URL.Path, "/prometheus")
 		r.mu.Unlock()
 		w.WriteHeader(http.StatusUnauthorized)
-		fmt.Fprintln(w, "who are you?")
+		text := "who are you?\n" + echo(q)
+		if asJSON {
+			_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "errorType": "who", "error": text})
+			return
+		}
+		fmt.Fprintln(w, text)
 	}))
 	t.Cleanup(r.Close)
 	return r
@@ -261,8 +287,8 @@ targets:
 
 	p.requests(t, x, asAdmin, n, added, epmd.Address())
 	require.Eventually(t, func() bool {
-		return silent.has("alertmanager1", "alertmanager2", "loki", "http", "v1") &&
-			strings.Contains(x.output(), other.Name) && strings.Contains(x.output(), "syslog") && strings.Contains(x.output(), "127.0.0.1:1")
+		return silent.has("alertmanager1", "alertmanager2", "oauth2", "loki", "http", "v1") &&
+			strings.Count(x.output(), "who are you?") > 8 && strings.Contains(x.output(), other.Name) && strings.Contains(x.output(), "syslog") && strings.Contains(x.output(), "127.0.0.1:1")
 	}, 60*time.Second, 50*time.Millisecond, "not everybody was asked: %v", silent.asked)
 	p.pages(t, x, anonymous, n.Name)
 	p.pages(t, x, asAdmin, n.Name)
@@ -288,6 +314,9 @@ func indented(text string) string {
 	return "      " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n      ")
 }
 
+// oneRun keeps runs of the program inside the tests one after the other.
+var oneRun sync.Mutex
+
 // run runs the program once and looks at what it prints, which it returns.
 func (p *planted) run(t *testing.T, home string, args ...string) (code int, text string) {
 	t.Helper()
@@ -298,6 +327,9 @@ func (p *planted) run(t *testing.T, home string, args ...string) (code int, text
 		stdout: &out, stderr: &out, now: time.Now, size: func() (width, height int) { return 0, 0 },
 		getenv: func(name string) string { return map[string]string{"HOME": home}[name] },
 	}
+	// The flag for help is a variable of the library.
+	oneRun.Lock()
+	defer oneRun.Unlock()
 	code = program.run(ctx, append([]string{"erl-exporter"}, args...))
 	require.NoError(t, ctx.Err(), "erl-exporter %v: %s", args, out.String())
 	p.absent(fmt.Sprintf("erl-exporter %v", args), out.String())
@@ -365,6 +397,17 @@ func (p *planted) requests(t *testing.T, x *process, admin func(*http.Request), 
 	for _, key := range []string{"token", "access_token", "api_key", "password", "cookie", "client_secret"} {
 		p.ask(t, x, admin, "GET", "/api/v1/nodes?"+key+"="+p.secret("query-"+key), "")
 		p.ask(t, x, admin, "GET", "/probe?target="+url.QueryEscape(n.Name)+"&"+key+"="+p.secret("query-of-probe-"+key), "")
+	}
+	// As text and as JSON.
+	for range 2 {
+		for _, path := range []string{
+			"/api/v1/metrics/query_range?query=up&start=2026-01-01T00:00:00Z&end=2026-01-01T01:00:00Z&step=60",
+			"/api/v1/notifications/query_range",
+		} {
+			status, text := p.ask(t, x, admin, "GET", path, "")
+			require.GreaterOrEqual(t, status, http.StatusBadRequest, text)
+			require.Contains(t, text, "who are you?", path)
+		}
 	}
 	call := func(text string) {
 		body, err := json.Marshal(map[string]any{"nodes": []string{n.Name}, "call": text})
@@ -460,6 +503,16 @@ func TestSecretsInWrongConfigurations(t *testing.T) {
 		"cookie is a mapping":          "cookie: {%s: 1}\n",
 		"cookie in several lines":      "cookie: \"%s\\nx\"\n",
 		"cookie with bad characters":   "cookie: \"%s \u00e9\"\n",
+		"cookie with a tag":            "cookie: !%s\n",
+		"cookie with an alias":         "cookie: *%s\n",
+		"cookie with a known tag":      "cookie: !!binary %s\n",
+		"no space after the colon":     begin + "targets: [{name: a, cookie:%s}]\n",
+		"no space, twice":              begin + "targets: [{name: a, cookie:%s, cookie:%[1]s}]\n",
+		"secret as a key":              begin + "auth: {tokens: [{name: a, role: read, token: {}, %s: x}]}\n",
+		"password as the key of users": begin + "prometheus: {url: 'http://h', basic_auth: {%s: x}}\n",
+		"unknown key of a secret":      begin + "prometheus: {url: 'http://h', basic_auth: {username: u, pasword: '%s'}}\n",
+		"other unknown key":            begin + "prometheus: {url: 'http://h', magic: '%s'}\n",
+		"unknown key with a list":      begin + "magic: [{a: '%s'}]\n",
 		"cookie twice":                 "cookie: '%s'\ncookie: '%[1]s'\n",
 		"cookie and cookie_file":       begin + "cookie: '%s'\n",
 		"no end of a quote":            "cookie: '%s\n",
@@ -520,6 +573,35 @@ func TestSecretsInWrongConfigurations(t *testing.T) {
 			}
 			require.Equal(t, 1, code, out)
 			require.NotEmpty(t, strings.TrimSpace(out))
+		})
+	}
+}
+
+// TestCookiesThatLookLikeNumbers are the texts that they are written as.
+func TestCookiesThatLookLikeNumbers(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"digits": "0123456789012345678901234567890", "hexadecimal": "0x7f001234", "float": "1234567.50", "exponent": "12345e678",
+		"yes": "yes", "date": "2026-01-02", "infinity": ".inf", "underscores": "1_000_000",
+		"tag of integers": "!!int 123456789", "tag of integers, a word": "!!int hunter2hunter2", "tag of floats": "!!float hunter2hunter2",
+		"tag of truth": "!!bool hunter2hunter2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// The cookie that is sent is compared with a node's.
+			cookie := strings.TrimLeft(text[strings.LastIndex(text, " ")+1:], " ")
+			n := erltest.Start(t, erltest.Options{Cookie: cookie})
+			p, dir := plant(t), t.TempDir()
+			if len(cookie) > 3 {
+				p.texts[cookie] = "the cookie"
+			}
+			config := write(t, dir, "erl-exporter.yml", fmt.Sprintf(
+				"cookie: %s\nstorage: {path: db}\ntargets: [{name: a, epmd: '%s', static_configs: [{targets: ['%s']}]}]\n", text, n.EPMD, n.Name))
+			code, out := p.run(t, dir, "--config.file", config, "--config.check")
+			require.Zero(t, code, out)
+			code, out = p.run(t, dir, "doctor", n.Name, "--config.file", config)
+			require.Zero(t, code, out)
+			require.Contains(t, out, n.Name)
 		})
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery"
+
+	"github.com/erlops/erlops/internal/unsaid"
 )
 
 const (
@@ -259,7 +261,8 @@ func (m *Manager) keep(next plan) map[*provider]bool {
 // start makes the discoverer of p and runs it. It is not made any earlier: one
 // that is made and never run stays registered with the metrics of files.
 func (m *Manager) start(ctx context.Context, p *provider) {
-	logger := m.options.Logger.With("discovery", p.mechanism, "group", p.group)
+	logger := unsaid.Logger(m.options.Logger, func() []string { return unsaid.Secrets(p.config) }).
+		With("discovery", p.mechanism, "group", p.group)
 	d, err := p.config.NewDiscoverer(discovery.DiscovererOptions{
 		Logger:  logger,
 		Metrics: m.sd.MechanismMetrics[p.mechanism],

@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/erlops/erlops/internal/unsaid"
 )
 
 const (
@@ -75,10 +77,7 @@ func (h *History) QueryRange(ctx context.Context, r Range) (json.RawMessage, err
 	request.Header.Set("User-Agent", h.UserAgent)
 	answer, err := h.Client.Do(request)
 	if err != nil {
-		if withURL, ok := errors.AsType[*url.Error](err); ok {
-			err = withURL.Err
-		}
-		return nil, fmt.Errorf("ask Prometheus: %w", err)
+		return nil, fmt.Errorf("ask Prometheus: %w", unsaid.Error(err))
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
@@ -96,13 +95,13 @@ func check(answer *http.Response, body []byte) error {
 	var said struct{ Status, ErrorType, Error string }
 	switch err := json.Unmarshal(body, &said); {
 	case err != nil:
-		return fmt.Errorf("the answer of Prometheus (%s) is not JSON: %.*q", answer.Status, maxError, body)
+		return fmt.Errorf("the answer of Prometheus (%s) is not JSON: %.*q", answer.Status, maxError, unsaid.Text(answer, string(body)))
 	case said.Status == "success":
 		return nil
 	case answer.StatusCode == http.StatusBadRequest || answer.StatusCode == http.StatusUnprocessableEntity:
-		return &QueryError{"Prometheus refuses it: " + said.Error}
+		return &QueryError{"Prometheus refuses it: " + unsaid.Text(answer, said.Error)}
 	}
-	return fmt.Errorf("answer of Prometheus (%s): %s %s", answer.Status, said.ErrorType, said.Error)
+	return fmt.Errorf("answer of Prometheus (%s): %s", answer.Status, unsaid.Text(answer, said.ErrorType+" "+said.Error))
 }
 
 // fill adds the labels of the wanted nodes to every selector of the query that

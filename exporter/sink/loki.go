@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/erlops/erlops/exporter/logs"
+	"github.com/erlops/erlops/internal/unsaid"
 )
 
 const (
@@ -187,7 +188,7 @@ func (l *Loki) do(request *http.Request) (*http.Response, string, error) {
 	}
 	answer, err := l.Client.Do(request)
 	if err != nil {
-		return nil, "", withoutURL(err)
+		return nil, "", fmt.Errorf("loki: %w", unsaid.Error(err))
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
@@ -197,17 +198,8 @@ func (l *Loki) do(request *http.Request) (*http.Response, string, error) {
 	return answer, string(text), err
 }
 
-// withoutURL leaves out of an error the URL, in which somebody may have written
-// a password.
-func withoutURL(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return fmt.Errorf("loki: %w", u.Err)
-	}
-	return err
-}
-
 func statusText(answer *http.Response, text string) string {
-	text = strings.TrimSpace(logs.Clean(text))
+	text = strings.TrimSpace(logs.Clean(unsaid.Text(answer, text)))
 	if len(text) > 500 {
 		text = strings.ToValidUTF8(text[:500], "") + "..."
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/erlops/erlops/exporter/logs"
+	"github.com/erlops/erlops/internal/unsaid"
 )
 
 const (
@@ -139,7 +140,7 @@ func (l *Loki) ask(request *http.Request) (*queryAnswer, error) {
 	}
 	answer, err := l.Client.Do(request)
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, fmt.Errorf("loki: %w", unsaid.Error(err))
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {

@@ -47,22 +47,22 @@ var rooms = map[string][]string{
 	// config names the collectors that can be switched, and checks the rules of
 	// alarms and the paths of Graphite.
 	"exporter/config":    {"exporter/alarm", "exporter/discovery", "exporter/sink/graphite", "exporter/snapshot", "internal/strictyaml"},
-	"exporter/discovery": {},
+	"exporter/discovery": {"internal/unsaid"},
 	"exporter/dist":      {"exporter/etf"},
 	"exporter/etf":       {},
 	// command has agents run what is asked for.
 	"exporter/command": {"exporter/agent"},
 	// doctor goes the way of an attachment step by step.
 	"exporter/doctor":  {"exporter/agent", "exporter/dist"},
-	"exporter/history": {},
+	"exporter/history": {"internal/unsaid"},
 	"exporter/live":    {},
 	"exporter/logs":    {},
 	"exporter/metrics": {"exporter/snapshot"},
 	// node names the reason why a node is not up, which dist's errors know.
 	"exporter/node": {"exporter/agent", "exporter/discovery", "exporter/dist", "exporter/snapshot", "exporter/store"},
 	// sink delivers the entries of logs.
-	"exporter/sink":              {"exporter/logs"},
-	"exporter/sink/alertmanager": {},
+	"exporter/sink":              {"exporter/logs", "internal/unsaid"},
+	"exporter/sink/alertmanager": {"internal/unsaid"},
 	"exporter/sink/graphite":     {},
 	"exporter/snapshot":          {},
 	"exporter/store":             {},
@@ -127,6 +127,8 @@ var rooms = map[string][]string{
 	"internal/sshtest":  {"deployer/fleet", "internal/proc"},
 	// strictyaml reads the files that people write.
 	"internal/strictyaml": {},
+	// unsaid keeps secrets out of what others answer.
+	"internal/unsaid": {},
 }
 
 // owners says which rooms may import a module of somebody else's: what such a

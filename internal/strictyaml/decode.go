@@ -208,7 +208,12 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	switch n.ShortTag() {
 	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp":
 	default:
-		d.add(path, n.Line, "the tag %s is not supported", n.Tag)
+		// What stands there may be a password that begins with an exclamation mark.
+		if !strings.HasPrefix(n.ShortTag(), "!!") {
+			d.add(path, n.Line, "tags are not supported; a text that begins with ! must be in quotes")
+			return
+		}
+		d.add(path, n.Line, "the tag %s is not supported", n.ShortTag())
 		return
 	}
 	text, ok := d.expand(n, path)

@@ -176,7 +176,10 @@ func (d *decoder) parse(data []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
-var syntaxLine = regexp.MustCompile(`^line (\d+): `)
+var (
+	syntaxLine    = regexp.MustCompile(`^line (\d+): `)
+	unknownAnchor = regexp.MustCompile(`unknown anchor '.*' referenced`)
+)
 
 // addSyntax reports an error of the parser, which has the line in its text.
 func (d *decoder) addSyntax(err error) {
@@ -186,6 +189,8 @@ func (d *decoder) addSyntax(err error) {
 		line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
 	}
+	// What stands there may be a password that begins with a star.
+	text = unknownAnchor.ReplaceAllLiteralString(text, "an anchor that is not known; a text that begins with * must be in quotes")
 	d.add("", line, "not YAML: %s", text)
 }
 

@@ -2,6 +2,7 @@ package strictyaml
 
 import (
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -42,6 +43,10 @@ func (d *decoder) pairs(n *yaml.Node, path string) ([]pair, bool) {
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, value)
 		case twice:
+			if pasted.MatchString(key.Value) {
+				d.add(path, key.Line, "a key is already set on line %d; is a space missing after its colon?", first)
+				continue
+			}
 			d.add(Join(path, key.Value), key.Line, "is already set on line %d", first)
 		default:
 			seen[key.Value] = key.Line
@@ -110,8 +115,19 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
+var (
+	// likeName is how keys are called; others may be passwords in the wrong place.
+	likeName = regexp.MustCompile(`^[A-Za-z]+(_[a-z0-9]+){0,5}$`)
+	// pasted is a key together with what was to be its value.
+	pasted = regexp.MustCompile(`[:=]`)
+)
+
 func (d *decoder) unknown(p pair, path string, names []string) {
 	hint := nearest(p.name, names)
+	if hint == "" && !likeName.MatchString(p.name) {
+		d.note(path, p.line, "unknown key, which is not shown, for it may be a value: is a space missing after a colon?")
+		return
+	}
 	if hint == "" {
 		d.note(Join(path, p.name), p.line, "unknown key")
 		return

@@ -16,6 +16,8 @@ import (
 	amalert "github.com/prometheus/alertmanager/api/v2/client/alert"
 	amsilence "github.com/prometheus/alertmanager/api/v2/client/silence"
 	"github.com/prometheus/alertmanager/api/v2/models"
+
+	"github.com/erlops/erlops/internal/unsaid"
 )
 
 // This file alone knows the client that Alertmanager's API is generated with.
@@ -118,7 +120,7 @@ func (a *answered) note(answer *http.Response) {
 	const most = 512
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, most))
 	_ = answer.Body.Close()
-	a.text = strings.TrimSpace(strings.ToValidUTF8(string(text), "�"))
+	a.text = strings.TrimSpace(strings.ToValidUTF8(unsaid.Text(answer, string(text)), "�"))
 	answer.Body = io.NopCloser(strings.NewReader(""))
 }
 
@@ -132,7 +134,7 @@ func (c *client) do(ctx context.Context, what string, request func(context.Conte
 	case room.status >= http.StatusBadRequest:
 		err = fmt.Errorf("%s: %d %s: %s", what, room.status, http.StatusText(room.status), room.text)
 	case err != nil:
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w", what, unsaid.Error(err))
 	}
 	switch {
 	case err == nil:
