@@ -31,6 +31,9 @@ type program struct {
 type connection struct {
 	*client.ClientWithResponses
 	url string
+	// certFile is the file of the certificate that the exporter is shown, if any.
+	certFile string
+	now      func() time.Time
 }
 
 // command is what a client command does with an exporter.
@@ -100,7 +103,7 @@ func (p *program) connect(c *cli.Context) (*connection, error) {
 	if err != nil {
 		return nil, &clikit.ExitError{Code: clikit.ExitUsage, Err: err}
 	}
-	return &connection{ClientWithResponses: api, url: o.URL}, nil
+	return &connection{ClientWithResponses: api, url: o.URL, certFile: o.CertFile, now: p.now}, nil
 }
 
 // The values of --color.
@@ -154,7 +157,7 @@ func (e *connection) unreachable(err error) error {
 	if errors.As(err, &withURL) {
 		err = withURL.Err // the URL is said already, and may be long
 	}
-	return &clikit.ExitError{Code: clikit.ExitUnreachable, Err: fmt.Errorf("cannot reach an exporter at %s: %w", e.url, err)}
+	return &clikit.ExitError{Code: clikit.ExitUnreachable, Err: fmt.Errorf("cannot reach an exporter at %s: %w", e.url, clikit.ExplainTLS(err, e.certFile, e.now()))}
 }
 
 // refused gives an answer of the exporter that is an error its exit code.

@@ -215,7 +215,7 @@ func startOwn(ctx context.Context, o ownConfig) (*connection, func(), error) {
 		leave()
 		return nil, nil, err
 	}
-	e := &connection{ClientWithResponses: api, url: "unix://" + socket}
+	e := &connection{ClientWithResponses: api, url: "unix://" + socket, now: time.Now}
 	if err := e.awaitNodes(ctx, len(o.nodes)); err != nil {
 		leave()
 		return nil, nil, err

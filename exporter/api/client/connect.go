@@ -75,6 +75,9 @@ func New(o Options) (*ClientWithResponses, error) {
 func (o Options) transport(u *url.URL) (transport *http.Transport, base string, err error) {
 	transport = http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = headerTimeout
+	// Over HTTP/2 it would not be told why a server has refused a certificate.
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetHTTP1(true)
 	switch {
 	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
