@@ -68,6 +68,12 @@ e2e-loki: setup-tests setup-loki ## tests against Loki
 e2e-full: setup-e2e setup-loki ## all of them in random order, and what takes too long for every change
 	@ERLTEST_REQUIRED=1 ERLTEST_LOKI_REQUIRED=1 go test -race -tags e2e,e2e_full -timeout 120m -p 1 -count 1 -shuffle on $(e2e_packages)
 
+FUZZTIME ?= 20s
+
+.PHONY: fuzz
+fuzz: check-go ## every fuzz target for FUZZTIME (20s), one after the other; FUZZ names some
+	@scripts/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
+
 .PHONY: bench
 bench: setup-e2e setup-loki ## what things cost: benchmarks, then real nodes, scrapes, deployments and uploads
 	@go test -run '^$$' -bench . -benchmem ./...

@@ -160,7 +160,7 @@ func (e *examination) dns(ctx context.Context) bool {
 	addresses, err := net.DefaultResolver.LookupHost(ctx, e.host)
 	if err != nil {
 		return e.fail(StepDNS, fmt.Sprintf("%s does not resolve: %v", e.host, err),
-			"correct the part of the name after the @ or its entry in DNS or /etc/hosts; or give the node's own host:port as its address, which leaves its name alone")
+			"correct the part of the name after the @ or its entry in DNS or /etc/hosts; or give the node's own host:port as its address (--address), which leaves its name alone")
 	}
 	return e.ok(StepDNS, "%s is %s", e.host, strings.Join(addresses, ", "))
 }
@@ -172,6 +172,10 @@ func (e *examination) epmd(ctx context.Context) bool {
 	name, _, _ := strings.Cut(e.target.Node, "@")
 	epmd := net.JoinHostPort(e.host, e.port)
 	names, err := dist.Names(ctx, epmd)
+	if unreached, ok := errors.AsType[*dist.Error](err); ok && unreached.Kind == dist.KindEPMDUnreachable && unreached.Timeout() {
+		return e.fail(StepEPMD, fmt.Sprintf("epmd at %s did not answer in time", epmd),
+			"let the firewall pass epmd's port, and check that the host is up; or give the node's own host:port as its address (--address), which does without epmd")
+	}
 	if err != nil {
 		detail, advice := words(err)
 		return e.fail(StepEPMD, detail, advice)
@@ -200,11 +204,22 @@ func (e *examination) listener(ctx context.Context) bool {
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return e.fail(StepPort, err.Error(),
-			"let the firewall pass the node's distribution port (inet_dist_listen_min and inet_dist_listen_max fix which one that is), and check that the node runs and listens on this address (inet_dist_use_interface)")
+		return e.closed(address, err)
 	}
 	_ = conn.Close()
 	return e.ok(StepPort, "%s accepts connections", address)
+}
+
+// closed says of a port that cannot be opened whether somebody drops what is
+// sent there or nobody listens.
+func (e *examination) closed(address string, err error) bool {
+	const fixed = "inet_dist_listen_min and inet_dist_listen_max fix which port that is"
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return e.fail(StepPort, fmt.Sprintf("%s did not answer within %s", address, networkTime),
+			"let the firewall pass the node's distribution port ("+fixed+"), and check that the host is up")
+	}
+	return e.fail(StepPort, err.Error(),
+		"check that the node runs and listens on this address (inet_dist_use_interface) and port ("+fixed+"), and that no firewall refuses it")
 }
 
 // stepOf is where an error of package dist belongs.
@@ -266,10 +281,36 @@ func (e *examination) broken(err error) bool {
 		step, detail = StepOTP, fmt.Sprintf("the node runs Erlang/OTP %s", unsupported.OTPRelease)
 		advice = "only Erlang/OTP 23 and later can be monitored"
 	}
-	if step != StepName && step != StepDNS && step != StepEPMD && step != StepPort {
+	switch {
+	case step == StepTLS:
+		advice = e.adviceOnTLS(err, advice)
+	case step == StepOTP && !askedFor(err):
+		// The node is too old to shake hands with.
+		for _, untried := range []string{StepTLS, StepHandshake, StepCookie} {
+			e.skip(untried, "not tried")
+		}
+	case step != StepName && step != StepDNS && step != StepEPMD && step != StepPort:
 		e.passed(step)
 	}
 	return e.fail(step, detail, advice)
+}
+
+// askedFor tells whether an error of the release is one of a node that was asked
+// which it runs.
+func askedFor(err error) bool {
+	_, ok := errors.AsType[*agent.UnsupportedError](err)
+	return ok
+}
+
+// adviceOnTLS says what to do where one side speaks TLS and the other does not.
+func (e *examination) adviceOnTLS(err error, otherwise string) string {
+	switch unreached, ok := errors.AsType[*dist.Error](err); {
+	case e.target.TLS == nil:
+		return "give the node's group tls_config in the configuration, with the ca_file of the node's certificate (and cert_file and key_file where the node asks for them), and examine it with --config.file; see the node's ssl_dist options"
+	case ok && unreached.Timeout():
+		return "take tls_config off the node's group, or start the node with -proto_dist inet_tls and ssl_dist options"
+	}
+	return otherwise
 }
 
 // passed tells the steps of the attempt that come before one.

@@ -33,6 +33,8 @@ type ServerOptions struct {
 	Plugins []string
 	// Config is added to the server's own configuration file.
 	Config string
+	// Env is added to RabbitMQ's environment, each "KEY=value".
+	Env []string
 }
 
 // RabbitMQ is a running RabbitMQ node.
@@ -68,6 +70,7 @@ func StartRabbitMQ(t testing.TB, o ServerOptions) *RabbitMQ {
 		"RABBITMQ_LOG_BASE=" + filepath.Join(n.Dir, "log"),
 		"RABBITMQ_ALLOW_INPUT=1", // become the emulator instead of waiting for it
 	}
+	n.launch.env = append(n.launch.env, o.Env...)
 	n.launch.argv = func() []string { return []string{"/usr/lib/rabbitmq/bin/rabbitmq-server", "-noinput"} }
 	n.boot()
 	n.Eval(t, "rabbit:await_startup()")
