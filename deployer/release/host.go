@@ -122,20 +122,29 @@ func (h *Host) Facts(ctx context.Context) (fleet.Facts, error) {
 	if err != nil {
 		return fleet.Facts{}, err
 	}
+	facts, err := readFacts(out)
+	if err != nil {
+		return fleet.Facts{}, fmt.Errorf("host %s: %w", h.name, err)
+	}
+	return facts, nil
+}
+
+// readFacts reads what facts.sh prints.
+func readFacts(out string) (fleet.Facts, error) {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) < 4 {
-		return fleet.Facts{}, fmt.Errorf("host %s: uname and df printed %q", h.name, out)
+		return fleet.Facts{}, fmt.Errorf("uname and df printed %q", out)
 	}
-	free, err := strconv.ParseInt(lines[3], 10, 64)
+	free, err := strconv.ParseUint(lines[3], 10, 53) // in KiB
 	if err != nil {
-		return fleet.Facts{}, fmt.Errorf("host %s: free space: %w", h.name, err)
+		return fleet.Facts{}, fmt.Errorf("free space: %w", err)
 	}
 	listening, err := ports(lines[4:])
 	if err != nil {
-		return fleet.Facts{}, fmt.Errorf("host %s: ports that are listened on: %w", h.name, err)
+		return fleet.Facts{}, fmt.Errorf("ports that are listened on: %w", err)
 	}
 	return fleet.Facts{
-		Platform: fleet.NewPlatform(lines[0], lines[1]), Hostname: lines[2], FreeBytes: free << 10, Listening: listening,
+		Platform: fleet.NewPlatform(lines[0], lines[1]), Hostname: lines[2], FreeBytes: int64(free << 10), Listening: listening,
 	}, nil
 }
 

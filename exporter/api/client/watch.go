@@ -219,6 +219,9 @@ func readEvents(r io.Reader, f func(data []byte) error) error {
 				data = append(data, '\n')
 			}
 			data = append(data, bytes.TrimPrefix(value, []byte(" "))...)
+			if len(data) > maxEventLine {
+				return fmt.Errorf("an event has more than %d bytes", maxEventLine)
+			}
 		}
 	}
 	if err := lines.Err(); err != nil {
