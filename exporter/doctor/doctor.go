@@ -337,5 +337,13 @@ func words(err error) (detail, advice string) {
 	if e, ok := errors.AsType[*dist.Error](err); ok {
 		return e.Problem(), e.Advice()
 	}
+	// What could not be started is told by the step; the cause is news.
+	for {
+		failed, ok := errors.AsType[*agent.InjectionError](err)
+		if !ok || failed.Err == nil {
+			break
+		}
+		err = failed.Err
+	}
 	return err.Error(), "see what the node logs at this moment; agent.injection: never reads a node without an agent"
 }
