@@ -30,28 +30,17 @@ func lagerNode(t *testing.T, redirect bool) *erltest.Node {
 	return n
 }
 
+// watchLager is watch, where Lager is.
 func watchLager(t *testing.T, n *erltest.Node, logs string) *exportertest.Process {
 	t.Helper()
-	p := exportertest.Start(t, exportertest.Options{
-		Config: fmt.Sprintf(`
-cookie_file: cookie
-storage: {path: db}
-auth: {unauthenticated_role: admin}
-logs: {%s}
-targets: [{name: t, family: shop, address: '%s', static_configs: [{targets: ['%s']}]}]
-`, logs, n.Address(), n.Name),
-		Files: map[string]string{"cookie": n.Cookie},
-	})
-	p.AwaitUp(n.Name, 30*time.Second)
+	p := attached(t, n, logs)
 	awaitLager(t, n)
 	return p
 }
 
 func awaitLager(t *testing.T, n *erltest.Node) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		return n.Eval(t, "lists:member({erl_exporter_agent, lager}, gen_event:which_handlers(lager_event))") == "true"
-	}, 30*time.Second, 20*time.Millisecond)
+	awaitTrue(t, n, "lists:member({erl_exporter_agent, lager}, gen_event:which_handlers(lager_event))")
 }
 
 func awaitState(t *testing.T, n *erltest.Node, before string) {
@@ -72,7 +61,7 @@ func TestLager(t *testing.T) {
 	t.Parallel()
 	n := lagerNode(t, true)
 	before := n.Eval(t, lagerState)
-	p := watchLager(t, n, "level: error")
+	p := watchLager(t, n, "  level: error")
 	n.Eval(t, `lager:log(error, [{pid, self()}, {request, <<"abc">>}, {module, shop}, {function, sell}, {line, 7}], "lagered ~p", [1])`)
 	n.Eval(t, `lager:log(warning, self(), "not wanted", [])`)
 	n.Eval(t, `logger:error("logged ~p", [2]), error_logger:error_msg("the old way ~p", [3])`)
@@ -99,7 +88,7 @@ func TestLager(t *testing.T) {
 	n.Eval(t, `gen_event:delete_handler(lager_event, {erl_exporter_agent, lager}, bye)`)
 	awaitLager(t, n)
 	await(t, p, 1, query{"text": {"somebody has removed the log handlers"}})
-	// Lager installs all handlers again 5 s after that, ours too: it stays one.
+	// Lager installs the others again 5 s after that; ours stays one.
 	n.Eval(t, `exit(whereis(lager_event), kill)`)
 	require.Eventually(t, func() bool {
 		got, err := n.TryEval(`lists:member({lager_file_backend, "own.log"}, gen_event:which_handlers(lager_event))`)
@@ -122,32 +111,63 @@ func TestLager(t *testing.T) {
 	awaitState(t, n, before)
 }
 
+// lagerLeft is what may be of ours where Lager runs.
+const lagerLeft = `{lists:member({erl_exporter_agent, lager}, gen_event:which_handlers(lager_event)),
+	lists:member(erl_exporter_agent, logger:get_handler_ids()),
+	whereis(erl_exporter_agent), code:is_loaded(erl_exporter_agent), erlang:check_old_code(erl_exporter_agent)}`
+
+// exporterEnds are the ways in which an exporter leaves.
+var exporterEnds = map[string]func(*exportertest.Process){
+	"stopped": (*exportertest.Process).Stop,
+	"killed":  func(p *exportertest.Process) { p.Signal(syscall.SIGKILL) },
+}
+
 // TestLagerIsLeft ends the exporter while the watcher of Lager's own file hangs.
 // Nothing of ours is left after the 5 s in which an agent leaves.
 func TestLagerIsLeft(t *testing.T) {
 	t.Parallel()
 	const file = `hd([P || {_, P, _, _} <- supervisor:which_children(lager_handler_watcher_sup), element(2, sys:get_state(P)) =:= {lager_file_backend, "own.log"}])`
-	const ours = `{lists:member({erl_exporter_agent, lager}, gen_event:which_handlers(lager_event)),
-		lists:member(erl_exporter_agent, logger:get_handler_ids()),
-		whereis(erl_exporter_agent), code:is_loaded(erl_exporter_agent), erlang:check_old_code(erl_exporter_agent)}`
-	for name, end := range map[string]func(*exportertest.Process){
-		"stopped": (*exportertest.Process).Stop,
-		"killed":  func(p *exportertest.Process) { p.Signal(syscall.SIGKILL) },
-	} {
+	for name, end := range exporterEnds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := lagerNode(t, true)
 			before := n.Eval(t, lagerState)
-			p := watchLager(t, n, "levels: {lager: debug}")
+			p := watchLager(t, n, "  levels: {lager: debug}")
 			require.Eventually(t, func() bool { return n.Eval(t, lagerState) != before }, 20*time.Second, 20*time.Millisecond)
 			n.Eval(t, "put(watcher, "+file+"), erlang:suspend_process(get(watcher))")
 			end(p)
 			left := ""
 			_ = proc.Await(5*time.Second, func() bool {
-				left = n.Eval(t, "{"+ours+", "+lagerState+"}")
+				left = n.Eval(t, "{"+lagerLeft+", "+lagerState+"}")
 				return left == "{{false,false,undefined,false,false},"+before+"}"
 			})
 			require.Equal(t, "{{false,false,undefined,false,false},"+before+"}", left)
+		})
+	}
+}
+
+// TestLagerIsLeftWithoutItsManager ends the exporter just after Lager's event
+// manager was killed. Lager then installs anew what its watchers have installed,
+// 5 s later, when nobody is there any more to take ours back.
+func TestLagerIsLeftWithoutItsManager(t *testing.T) {
+	t.Parallel()
+	for name, end := range exporterEnds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := lagerNode(t, true)
+			before := n.Eval(t, lagerState)
+			p := watchLager(t, n, "  levels: {lager: debug}")
+			require.Eventually(t, func() bool { return n.Eval(t, lagerState) != before }, 20*time.Second, 20*time.Millisecond)
+			// A timer of the node that is set after those of the watchers, which have
+			// ended then, comes after them too.
+			n.Eval(t, `Manager = whereis(lager_event), {links, Links} = process_info(Manager, links),
+				Watchers = [erlang:monitor(process, P) || {_, P, _, _} <- supervisor:which_children(lager_handler_watcher_sup), lists:member(P, Links)],
+				exit(Manager, kill), [receive {'DOWN', M, _, _, _} -> ok end || M <- Watchers],
+				{ok, _} = timer:send_after(6000, settled), ok`)
+			end(p)
+			n.Eval(t, "receive settled -> ok end")
+			awaitState(t, n, before)
+			require.Equal(t, "{false,false,undefined,false,false}", n.Eval(t, lagerLeft))
 		})
 	}
 }
@@ -157,7 +177,7 @@ func TestLagerBesideLogger(t *testing.T) {
 	t.Parallel()
 	n := lagerNode(t, false)
 	before := n.Eval(t, lagerState)
-	p := watchLager(t, n, "level: error, levels: {lager: warning}")
+	p := watchLager(t, n, "  level: error\n  levels: {lager: warning}")
 	awaitHandler(t, n)
 	n.Eval(t, `lager:log(warning, self(), "lagered", []), lager:log(notice, self(), "not wanted", []), logger:warning("not wanted"), logger:error("logged")`)
 	require.Equal(t, client.NotificationSourceLager, await(t, p, 1, query{"text": {"lagered"}})[0].Source)

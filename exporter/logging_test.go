@@ -25,6 +25,15 @@ import (
 // until it is attached and its log handler installed.
 func watch(t *testing.T, n *erltest.Node, logs string) *exportertest.Process {
 	t.Helper()
+	p := attached(t, n, logs)
+	awaitHandler(t, n)
+	return p
+}
+
+// attached starts an exporter of one node with what is given of logs, and waits
+// until it is attached.
+func attached(t *testing.T, n *erltest.Node, logs string) *exportertest.Process {
+	t.Helper()
 	p := exportertest.Start(t, exportertest.Options{
 		Config: fmt.Sprintf(`
 cookie_file: cookie
@@ -37,15 +46,17 @@ targets: [{name: t, family: shop, address: '%s', static_configs: [{targets: ['%s
 		Files: map[string]string{"cookie": n.Cookie},
 	})
 	p.AwaitUp(n.Name, 30*time.Second)
-	awaitHandler(t, n)
 	return p
 }
 
 func awaitHandler(t *testing.T, n *erltest.Node) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		return n.Eval(t, "lists:member(erl_exporter_agent, logger:get_handler_ids())") == "true"
-	}, 20*time.Second, 20*time.Millisecond)
+	awaitTrue(t, n, "lists:member(erl_exporter_agent, logger:get_handler_ids())")
+}
+
+func awaitTrue(t *testing.T, n *erltest.Node, expr string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return n.Eval(t, expr) == "true" }, 30*time.Second, 20*time.Millisecond, expr)
 }
 
 type query = url.Values

@@ -5,6 +5,11 @@
 %%% makes entries only for levels that some backend wants, as
 %%% update_loglevel_config/1 works out.
 %%%
+%%% A watcher that sees lager_event killed ends, and leaves behind a timer that
+%%% installs the handler again after 5 s. Nobody can take that back: it would be
+%%% there when the agent is not. So our watcher is kept from seeing it, and the
+%%% agent installs the handler again itself (logs_tick).
+%%%
 %%% Where Lager takes over from error_logger it also gets what that gets: the
 %%% reports of OTP and what is logged with error_logger, but nothing that is
 %%% logged with logger. The handler of logger leaves the former to it (log.hrl).
@@ -23,18 +28,18 @@ lager_install(Level, C) ->
             {off, direct};
         _ ->
             Args = {lager, Level, C},
-            Done =
+            {Done, Watchers} =
                 case [x || ?LAGER <- gen_event:which_handlers(lager_event)] of
                     [_ | More] ->
-                        %% A watcher whose event manager was killed installs its
-                        %% handler again after a while, and we did so before.
                         _ = [gen_event:delete_handler(lager_event, ?LAGER, detached) || _ <- More],
                         ok = gen_event:call(lager_event, ?LAGER, {configure, Args}),
-                        kept;
+                        {kept, lager_watchers()};
                     [] ->
-                        {ok, _} = supervisor:start_child(lager_handler_watcher_sup, [lager_event, ?LAGER, Args]),
-                        added
+                        lager_stop_watchers(),
+                        {ok, Watcher} = supervisor:start_child(lager_handler_watcher_sup, [lager_event, ?LAGER, Args]),
+                        {added, [Watcher]}
                 end,
+            ok = gen_event:call(lager_event, ?LAGER, {unlink, Watchers}),
             lager:update_loglevel_config(lager_event),
             {Done, lager_takes_over()}
     end.
@@ -56,18 +61,21 @@ lager_uninstall() ->
             lager_uninstall();
         _ ->
             _ = whereis(lager_handler_watcher_sup) =/= undefined andalso lager_stop_watchers(),
+            _ = whereis(lager_event) =/= undefined andalso lager:update_loglevel_config(lager_event),
             ok
     end.
 
-%% Those that would install our handler again. A watcher of another handler may
-%% hang, or be gone by now.
+%% Those that would install our handler again.
 lager_stop_watchers() ->
-    Ours = [
+    _ = [supervisor:terminate_child(lager_handler_watcher_sup, Pid) || Pid <- lager_watchers()],
+    ok.
+
+%% A watcher of another handler may hang, or be gone by now.
+lager_watchers() ->
+    [
         Pid
      || {_, Pid, _, _} <- supervisor:which_children(lager_handler_watcher_sup), is_pid(Pid), is_our_watcher(Pid)
-    ],
-    _ = [supervisor:terminate_child(lager_handler_watcher_sup, Pid) || Pid <- Ours],
-    lager:update_loglevel_config(lager_event).
+    ].
 
 is_our_watcher(Pid) ->
     try
@@ -123,6 +131,9 @@ lager_call({set_loglevel, Level}, {lager, _, C} = State) ->
     end;
 lager_call({configure, {lager, Level, C}}, _) ->
     {ok, ok, {lager, lager_util:config_to_mask(Level), C}};
+lager_call({unlink, Watchers}, State) ->
+    lists:foreach(fun erlang:unlink/1, Watchers),
+    {ok, ok, State};
 lager_call(_, State) ->
     {ok, {error, unknown_call}, State}.
 
