@@ -224,11 +224,23 @@ func (v *validator) logLevels(path string, levels map[string]LogLevel) {
 	}
 }
 
+// maxTenantID is the longest name of a tenant that Loki takes.
+const maxTenantID = 150
+
+// isTenant tells whether Loki takes a name as that of a tenant. Of any other it
+// refuses each batch with 400, as it does what is wrong with entries, and they
+// would be lost.
+func isTenant(name string) bool {
+	foreign := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!-_.*'():")
+	return foreign == "" && len(name) <= maxTenantID && name != "." && name != ".."
+}
+
 func (v *validator) loki(l *LogLoki) {
 	const path = "logs.loki"
 	l.Server = v.serverURL(path, l.URL, "http://loki:3100")
-	if strings.ContainsFunc(l.TenantID, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		v.add(path+".tenant_id", "%q must be printable ASCII without spaces", l.TenantID)
+	if !isTenant(l.TenantID) {
+		v.add(path+".tenant_id", "%q is no tenant that Loki takes: at most %d letters, digits and characters of !-_.*'():, and neither . nor ..",
+			l.TenantID, maxTenantID)
 	}
 	names := make([]string, 0, len(l.Labels))
 	for name := range l.Labels {
