@@ -25,7 +25,7 @@ targets: [{name: shop, family: shop, static_configs: [{targets: [%q]}]}]
 // TestLokiQueries runs every query of the dashboards to Loki against one that has
 // what a node logs. Each finds something.
 func TestLokiQueries(t *testing.T) {
-	loki := erltest.StartLoki(t, "")
+	loki := erltest.StartLoki(t, erltest.LokiOptions{})
 	n := erltest.Start(t, erltest.Options{Name: "a", LongNames: true})
 	begun := time.Now().Add(-time.Minute)
 	p := exportertest.Start(t, exportertest.Options{Config: fmt.Sprintf(lokiExporter, n.Cookie, n.EPMD, loki.URL, n.Name)})

@@ -25,14 +25,21 @@ type toLoki struct {
 	node  *erltest.Node
 	loki  *erltest.Loki
 	dir   string
+	url   string // as the exporter has it
 	extra string // of logs.loki
 	begun time.Time
 	p     *exportertest.Process
 }
 
-func startToLoki(t *testing.T, limits, extra string) *toLoki {
+func startToLoki(t *testing.T, limits string) *toLoki {
 	t.Helper()
-	s := &toLoki{t: t, loki: erltest.StartLoki(t, limits), dir: t.TempDir(), extra: extra, begun: time.Now().Add(-time.Minute)}
+	loki := erltest.StartLoki(t, erltest.LokiOptions{Limits: limits})
+	return startBeforeLoki(t, loki, loki.URL, "")
+}
+
+func startBeforeLoki(t *testing.T, loki *erltest.Loki, url, extra string) *toLoki {
+	t.Helper()
+	s := &toLoki{t: t, loki: loki, dir: t.TempDir(), url: url, extra: extra, begun: time.Now().Add(-time.Minute)}
 	s.node = erltest.Start(t, erltest.Options{})
 	// It would be slower than what is tested.
 	s.node.Eval(t, "logger:remove_handler(default)")
@@ -53,7 +60,7 @@ logs:
   queue: {path: '%[1]s/queue'}
   loki: {url: '%[2]s', labels: {team: shop-team}, batch_wait: 100ms, timeout: 2s%[3]s}
 targets: [{name: t, family: shop, address: '%[4]s', static_configs: [{targets: ['%[5]s']}]}]
-`, s.dir, s.loki.URL, s.extra, s.node.Address(), s.node.Name),
+`, s.dir, s.url, s.extra, s.node.Address(), s.node.Name),
 		Files: map[string]string{"cookie": s.node.Cookie},
 	})
 	s.p.AwaitUp(s.node.Name, time.Minute)
@@ -106,7 +113,7 @@ func (s *toLoki) requireAll(number int) {
 // logs, and asks Loki for all of it.
 func TestLokiHasEveryEntry(t *testing.T) {
 	t.Parallel()
-	s := startToLoki(t, "", "")
+	s := startToLoki(t, "")
 	s.log(0, 500)
 
 	// Loki is killed, and the exporter with all that it could not deliver.
@@ -182,7 +189,7 @@ func queryRange(t *testing.T, p *exportertest.Process, q query) []client.Notific
 // batch are there, once, and what is refused is counted and never sent again.
 func TestLokiRefusesPart(t *testing.T) {
 	t.Parallel()
-	s := startToLoki(t, "max_line_size: 2KB", "")
+	s := startToLoki(t, "max_line_size: 2KB")
 	s.node.Eval(t, `[begin logger:error("numbered ~b", [2 * I], #{number => 2 * I}), logger:error("long ~b ~s", [I, lists:duplicate(5000, $x)]),
 		logger:error("numbered ~b", [2 * I + 1], #{number => 2 * I + 1}) end || I <- lists:seq(0, 49)], ok`)
 	s.requireAll(100)
@@ -216,11 +223,47 @@ func TestLokiLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startToLoki(t, limits, "")
+			s := startToLoki(t, limits)
 			s.node.Eval(t, `[logger:error("numbered ~b", [I], #{number => I, padding => lists:duplicate(400, $x)}) || I <- lists:seq(0, 1999)], ok`)
 			s.requireAll(2000)
 			require.NotZero(t, s.p.Sample(`erlang_exporter_log_send_retries_total{sink="loki"}`))
 			require.NotContains(t, s.p.Log(), "refuses")
 		})
 	}
+}
+
+// TestLokiTakesHostileEntries has entries that no log can show as they are: what
+// the exporter makes of them Loki takes, all of them.
+func TestLokiTakesHostileEntries(t *testing.T) {
+	t.Parallel()
+	s := startToLoki(t, "")
+	s.node.Eval(t, `logger:error("hostile ~p", [lists:seq(1, 1000000)], #{number => 0}),
+		logger:error(<<"hostile ", 255, 254, 0, 27, "[31m", 7>>, #{number => 1, <<"k", 255, 0>> => <<255, 0>>, '' => empty, 'a b' => 1, "a b" => 2}),
+		logger:error(#{hostile => x}, #{number => 2, report_cb => fun(_) -> error(bad) end}),
+		logger:error("hostile", #{number => 3, level => x, node => y, time => 0}),
+		logger:error("hostile", #{number => 4, time => erlang:system_time(microsecond) + 86400000000}),
+		logger:error(maps:from_list([{{hostile, I}, lists:duplicate(2000, $y)} || I <- lists:seq(1, 500)]), #{number => 5}),
+		logger:error("hostile", maps:from_list([{number, 6} | [{list_to_atom("k" ++ integer_to_list(I)), lists:duplicate(2000, $z)} || I <- lists:seq(1, 200)]])),
+		logger:error("~s~n", ["hostile"], #{number => 7}), logger:error("", #{number => 8}), logger:error("hostile last", #{number => 9})`)
+	var all []erltest.LokiEntry
+	require.Eventually(t, func() bool {
+		var err error
+		all, err = s.loki.Query(`{source="logger"}`, s.begun)
+		return err == nil && len(all) >= 10
+	}, time.Minute, 200*time.Millisecond, "Loki has not all of 10 entries: %v", &all)
+	require.Len(t, all, 10)
+	// What is cut has not all of its metadata.
+	numbers, cut := map[string]bool{}, 0
+	for _, e := range all {
+		switch {
+		case e.Metadata["truncated"] == "true":
+			cut++
+		default:
+			numbers[e.Metadata["number"]] = true
+		}
+	}
+	require.Equal(t, 3, cut)
+	require.Len(t, numbers, 7, "%v", numbers)
+	require.NotContains(t, s.p.Log(), "refuses")
+	require.NotContains(t, s.p.Get("/metrics").Body, "erlang_exporter_log_lines_dropped_total{")
 }

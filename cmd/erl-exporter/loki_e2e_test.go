@@ -21,7 +21,7 @@ import (
 // started anew no longer has itself: Loki has it, and each entry is shown once.
 func TestLokiHasOlderLogs(t *testing.T) {
 	t.Parallel()
-	loki := erltest.StartLoki(t, "")
+	loki := erltest.StartLoki(t, erltest.LokiOptions{})
 	n := erltest.Start(t, erltest.Options{})
 	file := filepath.Join(t.TempDir(), "erl-exporter.yml")
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `

@@ -3,15 +3,6 @@
 package sink_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"testing"
 	"time"
 
@@ -22,36 +13,18 @@ import (
 	"github.com/erlops/erlops/internal/erltest"
 )
 
-// selfSigned is a certificate of 127.0.0.1 and its key.
-func selfSigned(t *testing.T) (certificate, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "receiver"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-}
-
 // TestRsyslog has a real rsyslogd read every entry once, in order, with all that
 // belongs to it, over each transport, and again after rsyslogd was away.
 func TestRsyslog(t *testing.T) {
 	t.Parallel()
-	certificate, key := selfSigned(t)
+	certificate, key := erltest.Certificate(t)
 	for _, network := range []string{"udp", "tcp", "tls"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
 			receiver := erltest.StartRsyslog(t, network, certificate, key)
 			sender := newSyslog(t, receiver.Address, func(o *sink.SyslogOptions) {
 				o.Facility = "local3"
-				o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-				o.TLS.RootCAs.AppendCertsFromPEM(certificate)
+				o.TLS = erltest.Trusting(certificate)
 			})
 			f := start(t, nil, func(o *sink.Options) { o.Sender = sender })
 			got := func(count int) (all []erltest.RsyslogMessage) {
@@ -103,7 +76,7 @@ func TestRsyslog(t *testing.T) {
 // TestRsyslogIsNotTrusted has a certificate that nobody knows.
 func TestRsyslogIsNotTrusted(t *testing.T) {
 	t.Parallel()
-	certificate, key := selfSigned(t)
+	certificate, key := erltest.Certificate(t)
 	receiver := erltest.StartRsyslog(t, "tls", certificate, key)
 	err := newSyslog(t, receiver.Address, nil).Send(t.Context(), entries(0, 1))
 	require.ErrorContains(t, err, "certificate signed by unknown authority")

@@ -78,7 +78,7 @@ func page(t *testing.T, url string) string {
 // TestLoki has an entry in Loki that is still there after every way to end it.
 func TestLoki(t *testing.T) {
 	t.Parallel()
-	l := erltest.StartLoki(t, "")
+	l := erltest.StartLoki(t, erltest.LokiOptions{})
 	require.Contains(t, page(t, l.URL+"/loki/api/v1/status/buildinfo"), `"version":`)
 	begun := time.Now()
 	body := fmt.Sprintf(`{"streams": [{"stream": {"node": "a@b"}, "values": [["%d", "said", {"pid": "<0.1.0>"}]]}]}`, begun.UnixNano())

@@ -36,14 +36,17 @@ func baseEnv(home string) []string {
 }
 
 // get asks for a page that must answer 200.
-func get(url string) error {
+func get(url string) error { return getBy(http.DefaultClient, url) }
+
+// getBy is get with a client of the caller's.
+func getBy(client *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,27 @@ func (l *Loki) Query(query string, since time.Time) ([]LokiEntry, error) {
 	}
 }
 
+// Count returns how many entries a LogQL query of streams and lines finds from a
+// time on; Loki counts them itself.
+func (l *Loki) Count(query string, since time.Time) (int, error) {
+	seconds := int(time.Since(since).Seconds()) + 1
+	values := url.Values{
+		"query": {fmt.Sprintf("sum(count_over_time(%s [%ds]))", query, seconds)},
+		"time":  {strconv.FormatInt(time.Now().Add(time.Second).UnixNano(), 10)},
+	}
+	body, err := l.get("/loki/api/v1/query?" + values.Encode())
+	if err != nil {
+		return 0, err
+	}
+	var answer struct {
+		Data struct{ Result []struct{ Value [2]any } }
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Data.Result) == 0 {
+		return 0, err
+	}
+	return strconv.Atoi(fmt.Sprint(answer.Data.Result[0].Value[1]))
+}
+
 // Series returns how many streams, or series of numbers, a LogQL query finds from
 // a time on.
 func (l *Loki) Series(query string, since time.Time) (int, error) {
@@ -76,12 +97,20 @@ func (l *Loki) ask(query string, from int64) ([]byte, error) {
 		"query": {query}, "direction": {"forward"}, "limit": {strconv.Itoa(lokiPage)},
 		"start": {strconv.FormatInt(from, 10)}, "end": {strconv.FormatInt(time.Now().Add(time.Hour).UnixNano(), 10)},
 	}
-	request, err := http.NewRequest(http.MethodGet, l.URL+"/loki/api/v1/query_range?"+values.Encode(), http.NoBody)
+	return l.get("/loki/api/v1/query_range?" + values.Encode())
+}
+
+// get asks for a page of its API.
+func (l *Loki) get(path string) ([]byte, error) {
+	request, err := http.NewRequest(http.MethodGet, l.URL+path, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("X-Loki-Response-Encoding-Flags", "categorize-labels")
-	answer, err := (&http.Client{Timeout: 30 * time.Second}).Do(request)
+	if l.tenant != "" {
+		request.Header.Set("X-Scope-OrgID", l.tenant)
+	}
+	answer, err := l.client.Do(request)
 	if err != nil {
 		return nil, err
 	}
