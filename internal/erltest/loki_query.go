@@ -59,7 +59,8 @@ func (l *Loki) Query(query string, since time.Time) ([]LokiEntry, error) {
 // Count returns how many entries a LogQL query of streams and lines finds from a
 // time on; Loki counts them itself.
 func (l *Loki) Count(query string, since time.Time) (int, error) {
-	seconds := int(time.Since(since).Seconds()) + 1
+	// Both its beginning and its end are a second further out.
+	seconds := int(time.Since(since).Seconds()) + 3
 	values := url.Values{
 		"query": {fmt.Sprintf("sum(count_over_time(%s [%ds]))", query, seconds)},
 		"time":  {strconv.FormatInt(time.Now().Add(time.Second).UnixNano(), 10)},
