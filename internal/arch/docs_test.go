@@ -35,7 +35,7 @@ func documents(t *testing.T) map[string]string {
 }
 
 var (
-	fenced   = regexp.MustCompile("(?ms)^ *```[^\n]*\n(.*?)^ *```")
+	fenced   = regexp.MustCompile("(?ms)^ *```[^\n]*\n(.*?\n) *```")
 	inCode   = regexp.MustCompile("`[^`\n]+`")
 	link     = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	heading  = regexp.MustCompile(`(?m)^#+ +(.+?) *$`)

@@ -70,7 +70,7 @@ func (o options) servers() []*server {
 // them.
 func (d *demo) startGraphite(ctx context.Context) error {
 	root := filepath.Join(d.cache, "graphite")
-	if _, err := os.Stat(filepath.Join(root, ".complete")); err != nil || d.cache == "" {
+	if !exists(filepath.Join(root, ".complete")) || d.cache == "" {
 		fmt.Fprintln(d.out, "without graphite: scripts/setup-e2e.sh graphite fetches it")
 		return nil
 	}
@@ -104,6 +104,11 @@ func (d *demo) startGraphite(ctx context.Context) error {
 	}
 	d.graphite, d.carbon = local(ports[3]), local(ports[1])
 	return d.await(ctx, "graphite", func() bool { return accepts(d.carbon) && answers(ctx, "http://"+d.graphite+"/version/") })
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

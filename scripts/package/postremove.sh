@@ -7,7 +7,7 @@ if [ -d /run/systemd/system ]; then
 fi
 [ "$1" = purge ] || exit 0
 for name in erl-exporter erl-deploy; do
-  rm -rf "/var/lib/$name" "/var/log/$name" "/etc/$name"
+  rm -rf "/var/lib/${name:?}" "/var/log/${name:?}" "/etc/${name:?}"
   if getent passwd "$name" >/dev/null; then
     userdel "$name"
   fi
