@@ -141,9 +141,9 @@ func TestExpiredCertificates(t *testing.T) {
 			// Others go on.
 			code, out := a.client(t, right, append([]string{"nodes"}, show("right")...)...)
 			require.Equal(t, clikit.ExitOK, code, out)
-			careless := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // as some are
+			careless := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 			defer careless.CloseIdleConnections()
-			answer, err := careless.Get(old + "/-/healthy") //nolint:noctx // of a test
+			answer, err := careless.Get(old + "/-/healthy")
 			require.NoError(t, err)
 			require.NoError(t, answer.Body.Close())
 			require.Equal(t, http.StatusOK, answer.StatusCode)

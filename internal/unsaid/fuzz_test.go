@@ -14,7 +14,8 @@ func FuzzWithout(f *testing.F) {
 	f.Add("a hunter2 b", "hunter2")
 	f.Add("aaaaaaa", "aaaa")
 	f.Fuzz(func(t *testing.T, text, secret string) {
-		if len(secret) < 4 || strings.ContainsAny(secret, "<>") || strings.Contains(unsaid.Hidden, secret) {
+		mark := unsaid.Hidden
+		if len(secret) < 4 || strings.ContainsAny(secret, "<>") || strings.Contains(mark, secret) {
 			return
 		}
 		require.NotContains(t, unsaid.Without(text, []string{secret}), secret)
