@@ -9,7 +9,8 @@ import (
 )
 
 // Reference describes commands and their options in Markdown, for the
-// documents of a program. Options that all have in common are left out.
+// documents of a program. Options that all have in common are left out, and hidden
+// commands.
 func Reference(program string, commands []*cli.Command, common ...cli.Flag) string {
 	var names []string
 	for _, f := range common {
@@ -22,6 +23,9 @@ func Reference(program string, commands []*cli.Command, common ...cli.Flag) stri
 
 func writeCommands(b *strings.Builder, parent string, commands []*cli.Command, common []string) {
 	for _, c := range commands {
+		if c.Hidden {
+			continue
+		}
 		if len(c.Subcommands) == 0 || len(c.Flags) > 0 {
 			fmt.Fprintf(b, "\n`%s` — %s\n", strings.TrimSpace(parent+" "+c.Name+" "+c.ArgsUsage), c.Usage)
 			own := slices.DeleteFunc(slices.Clone(c.Flags), func(f cli.Flag) bool { return slices.Contains(common, f.Names()[0]) })
