@@ -293,6 +293,9 @@ func TestHandlerRemoved(t *testing.T) {
 	t.Parallel()
 	n := erltest.Start(t, erltest.Options{})
 	p := watch(t, n, "  level: error")
+	// What comes through says that the agent is done with installing.
+	n.Eval(t, `logger:error("before it")`)
+	await(t, p, 1, query{"text": {"before it"}})
 	n.Eval(t, "logger:remove_handler(erl_exporter_agent)")
 	awaitHandler(t, n)
 	await(t, p, 1, query{"text": {"somebody has removed the log handlers"}})
