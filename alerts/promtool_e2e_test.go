@@ -29,7 +29,7 @@ func TestPromtool(t *testing.T) {
 
 func TestAlertmanagerExample(t *testing.T) {
 	t.Parallel()
-	run(t, filepath.Join(erltest.CacheDir(), "bin", "amtool"), "check-config", "alertmanager.example.yml")
+	run(t, erltest.Amtool(t), "check-config", "alertmanager.example.yml")
 }
 
 func run(t *testing.T, program string, args ...string) {
