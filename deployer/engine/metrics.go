@@ -45,6 +45,7 @@ func newMetrics(e *Engine) *metrics {
 		fleet: newFleetCollector(e),
 	}
 	for step := range DefaultStepTimeouts() {
+		m.steps.WithLabelValues(string(step))
 		m.failures.WithLabelValues(string(step))
 		m.retries.WithLabelValues(string(step))
 	}
