@@ -117,7 +117,9 @@ screenshots: setup build ## take the pictures of the README anew, in six minutes
 .PHONY: release-snapshot
 release-snapshot: check-go ## archives, packages, checksums and SBOMs of this commit in dist/
 	@scripts/setup-e2e.sh goreleaser
-	PATH='$(ERLOPS_CACHE)/goreleaser:$(PATH)' VERSION='$(VERSION)' goreleaser release --snapshot --clean $(RELEASE_FLAGS)
+	PATH='$(ERLOPS_CACHE)/goreleaser:$(PATH)' VERSION='$(VERSION)' REVISION="$$(git rev-parse HEAD)" \
+	  BUILD_DATE="$$(git log -1 --format=%cI)" BUILD_TIMESTAMP="$$(git log -1 --format=%ct)" \
+	  goreleaser release --snapshot --clean $(RELEASE_FLAGS)
 
 .PHONY: setup
 setup: check-go ## install what the demo needs (Erlang, a C compiler) with apt

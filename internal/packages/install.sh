@@ -7,7 +7,6 @@ ip link set lo up # the ports are those of a machine of its own
 mount -t overlay overlay -o "lowerdir=$root,upperdir=$upper,workdir=$work" "$copy"
 mount -t proc proc "$copy/proc"
 mount --rbind /dev "$copy/dev"
-cp "$deb" "$copy/erlops.deb"
 
 in_copy() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 chroot "$copy" "$@"; }
 
@@ -50,6 +49,7 @@ service() {
 }
 
 before=$(snapshot)
+cp "$deb" "$copy/erlops.deb"
 in_copy dpkg -i /erlops.deb
 in_copy erl-exporter --version
 in_copy erl-deploy --version

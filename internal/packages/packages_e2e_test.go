@@ -71,6 +71,9 @@ func TestPackages(t *testing.T) {
 	out, err := exec.Command("unshare", append(args, deb)...).CombinedOutput()
 	t.Log(string(out))
 	require.NoError(t, err)
+	revision, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	require.NoError(t, err)
+	require.Equal(t, 2, strings.Count(string(out), "revision="+strings.TrimSpace(string(revision))), "both programs know their commit")
 	for _, line := range []string{"running erl-exporter as erl-exporter", "running erl-deploy as erl-deploy", "nothing is left"} {
 		require.Contains(t, strings.Split(string(out), "\n"), line)
 	}
