@@ -44,7 +44,8 @@ func family() *board {
 				queries: []query{{expr: byNode(m.expr), legend: "{{node}}"}},
 			},
 			{
-				id: id + 1, kind: lines, title: m.title + ": deviation from the median", w: 12, h: 7, unit: "percentunit",
+				id: id + 1, kind: lines, title: m.title + ": deviation from the median", w: 12, h: 7, unit: "percentunit", around: 0.5,
+				none:   "The median is 0.",
 				normal: "lines near 0 %.", ill: "a line that leaves the others for minutes: +100 % is twice the median, -100 % nothing at all.",
 				todo:    "see what is particular about that node: an older version, a leader's work, no traffic.",
 				queries: []query{{expr: deviation(m.expr), legend: "{{node}}"}},

@@ -42,7 +42,9 @@ type panel struct {
 	decimals          *float64
 	// least and most bound the axis.
 	least, most *float64
-	queries     []query
+	// around is how far the axis goes to both sides of zero at least.
+	around  float64
+	queries []query
 	// limits colour values: green below the first, then yellow and red, or only
 	// red with one; fall colours low values instead.
 	limits []float64
@@ -125,6 +127,9 @@ func (p panel) timeSeries(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 	}
 	if p.most != nil {
 		b = b.Max(*p.most)
+	}
+	if p.around > 0 {
+		b = b.AxisSoftMin(-p.around).AxisSoftMax(p.around)
 	}
 	if p.none != "" {
 		b = b.NoValue(p.none)
