@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Installs a Debian package into a copy of a Debian, runs the services of its units
 # as their users, and purges it. usage: install.sh ROOT UPPER WORK MERGED DEB
 # The folders are on one file system; only the mount namespace sees the copy.
