@@ -95,7 +95,7 @@ func events() []provocation {
 	minute := "clear_for: 0s"
 	return []provocation{
 		{alarm: "long_gc", rule: "warning: {" + minute + "}",
-			raise: `[begin {P, R} = spawn_monitor(fun() -> L = lists:seq(1, 500000), garbage_collect(), exit({done, length(L)}) end),
+			raise: `[begin {P, R} = spawn_monitor(fun() -> L = lists:seq(1, 3000000), garbage_collect(), exit({done, length(L)}) end),
 				receive {'DOWN', R, process, P, _} -> ok end end || _ <- lists:seq(1, 6)], ok`},
 		{alarm: "large_heap", rule: "warning: {" + minute + "}",
 			raise: `{P, R} = spawn_monitor(fun() -> L = lists:seq(1, 3000000), garbage_collect(), exit({done, length(L)}) end),

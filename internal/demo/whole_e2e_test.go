@@ -71,7 +71,7 @@ func TestWholeDemo(t *testing.T) {
 	await(urls["prometheus"]+"/api/v1/rules", "ErlangExporterDown")
 	await(urls["alertmanager"]+"/api/v2/alerts", "printer_out_of_paper")
 	await(urls["exporter"]+"/api/v1/notifications?text=paper_jam", "crash_report")
-	await(urls["graphite"]+"/metrics/find?query=erlang.webshop.*.erlang_up", "shop_localhost")
+	await(urls["graphite"]+"/metrics/find?query=erlang.webshop.*", "shop")
 	await(urls["deployer"]+"/metrics", "erl_deploy_")
 
 	dir, err := filepath.Glob(filepath.Join(os.TempDir(), "erlops-demo-*"))
