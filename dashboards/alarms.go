@@ -1,5 +1,7 @@
 package dashboards
 
+import "maps"
+
 // alarmed selects what the exporter says of alarms of the chosen nodes. The job is
 // that of the exporter's own page and not of the nodes.
 const alarmed scope = `family=~"$family",node=~"$node"`
@@ -8,6 +10,13 @@ const alarmed scope = `family=~"$family",node=~"$node"`
 var severities = map[string]state{
 	"1": {"warning", "blue"}, "2": {"minor", "yellow"}, "3": {"major", "orange"}, "4": {"critical", "red"},
 }
+
+// overTime has what is no alarm's severity any more, too.
+var overTime = func() map[string]state {
+	all := maps.Clone(severities)
+	all["0"] = state{"cleared", "transparent"}
+	return all
+}()
 
 // severity is the weight of each active alarm.
 func severity(by string) string {
@@ -70,10 +79,13 @@ func alarms() *board {
 			}},
 			{id: 100, title: "History", panels: []panel{
 				{
-					id: 10, kind: states, title: "Alarms over time", w: 24, h: 12, mapping: severities, none: "No alarm was active in this time.",
+					id: 10, kind: states, title: "Alarms over time", w: 24, h: 12, mapping: overTime, none: "No alarm was active in this time.",
 					normal: "an empty picture.", ill: "the same alarm in stripes: it comes and goes. Many that begin together: one cause.",
-					todo:    "stripes: give the alarm's threshold more distance. Many: see what happened first.",
-					queries: []query{{expr: severity("node, alarm, key"), legend: "{{node}} {{alarm}} {{key}}"}},
+					todo: "stripes: give the alarm's threshold more distance. Many: see what happened first.",
+					queries: []query{{
+						expr:   untilGone(severity("node, alarm, key"), maxBy("node, alarm, key", alarmed.recent("erlang_exporter_alarm_active"))),
+						legend: "{{node}} {{alarm}} {{key}}",
+					}},
 				},
 				{
 					id: 11, kind: stacked, title: "Active alarms by severity", w: 12, h: 8, colors: severities, unit: "short", least: zero,

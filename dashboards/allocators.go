@@ -123,11 +123,16 @@ func allocatorCarriers() []panel {
 			queries: []query{{expr: maxBy("node", nodes.rate("erlang_vm_mseg_cache_hits_total")), legend: "cache hits a second"}},
 		},
 		{
-			id: 27, kind: lines, title: "Free blocks in carriers, by size", w: 12, h: 8, unit: "short", least: zero,
+			id: 27, kind: lines, title: "Free blocks in carriers, up to a size", w: 12, h: 8, unit: "short", least: zero,
 			none:   "The collector carriers is off: metrics.collectors: {carriers: true} switches it on.",
 			normal: "few small free blocks.", ill: "many small free blocks: nothing large fits, and new carriers are taken.",
-			todo:    "it costs the node tens of milliseconds for each reading: switch it off when you have found what you looked for.",
-			queries: []query{{expr: sumBy("node, le", nodes.of("erlang_vm_carrier_free_block_histogram")), legend: "{{le}}"}},
+			todo: "it costs the node tens of milliseconds for each reading: switch it off when you have found what you looked for.",
+			queries: []query{
+				{expr: sumBy("node", nodes.of("erlang_vm_carrier_free_block_histogram", `le="1023"`)), legend: "below 1 KiB"},
+				{expr: sumBy("node", nodes.of("erlang_vm_carrier_free_block_histogram", `le="16383"`)), legend: "below 16 KiB"},
+				{expr: sumBy("node", nodes.of("erlang_vm_carrier_free_block_histogram", `le="262143"`)), legend: "below 256 KiB"},
+				{expr: sumBy("node", nodes.of("erlang_vm_carrier_free_block_histogram", `le="+Inf"`)), legend: "all"},
+			},
 		},
 		{
 			id: 28, kind: lines, title: "Memory by who asked for it, top 10", w: 12, h: 8, unit: "bytes", least: zero,

@@ -27,7 +27,7 @@ func applications() *board {
 				},
 			},
 			{
-				id: 3, kind: list, title: "More than one version in a family", w: 12, h: 9, none: "Every family has one version of each application.",
+				id: 3, kind: list, title: "More than one version in a family", w: 8, h: 9, none: "Every family has one version of each application.",
 				normal: "an empty list.", ill: "a roll-out that has not ended, or a node that was forgotten.",
 				todo: "see which nodes have which version beside.",
 				queries: []query{{
@@ -37,7 +37,7 @@ func applications() *board {
 				columns: []column{{name: "family", title: "Family"}, {name: "application", title: "Application"}, {name: "Value", title: "Versions"}},
 			},
 			{
-				id: 4, kind: list, title: "Applications and versions", w: 12, h: 9, none: "No node told its applications.",
+				id: 4, kind: list, title: "Applications and versions", w: 16, h: 9, none: "No node told its applications.",
 				normal: "one line for each application of a family.", ill: "an application in several versions.",
 				todo:    "choose the node above.",
 				queries: []query{{expr: "count by (family, application, version, state) (" + info + ")", table: true}},

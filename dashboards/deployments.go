@@ -12,7 +12,13 @@ func deployments() *board {
 	}
 }
 
+// deployedStates are the states of nodes as the deployer tells them.
+var deployedStates = map[string]state{
+	"1": {"UP", "green"}, "2": {"STOPPED", "blue"}, "3": {"UNINIT", "yellow"}, "4": {"DOWN", "orange"}, "5": {"ERROR", "red"},
+}
+
 func deploymentsNow() []panel {
+	deployed := scope(`family=~"$family"`).of("erl_deploy_nodes")
 	yes := map[string]state{"0": {"no", "red"}, "1": {"yes", "green"}}
 	return []panel{
 		{
@@ -31,12 +37,20 @@ func deploymentsNow() []panel {
 			queries: []query{{expr: "sum(erl_deploy_tasks) or 0 * sum(erl_deploy_exporter_up)"}},
 		},
 		{
-			id: 4, kind: stacked, title: "Nodes by state", w: 12, h: 8, least: zero, none: "No node was ever deployed.",
+			id: 4, kind: stacked, title: "Nodes by state", w: 8, h: 8, colors: deployedStates, least: zero, none: "No node was ever deployed.",
 			normal: "UP.", ill: "states between that stay, or failed ones.", todo: "erl-deploy status says what failed and why.",
-			queries: []query{{expr: sumBy("family, provider, state", scope(`family=~"$family"`).of("erl_deploy_nodes")), legend: "{{family}} {{provider}} {{state}}"}},
+			queries: []query{{expr: sumBy("state", deployed), legend: "{{state}}"}},
 		},
 		{
-			id: 5, kind: lines, title: "Tasks by action", w: 12, h: 8, least: zero, none: "No task is under way.",
+			id: 6, kind: list, title: "Nodes that are not UP", w: 8, h: 8, none: "All nodes are UP.",
+			normal: "an empty list between deployments.", ill: "ERROR: a step failed for good. DOWN: the node ended.", todo: "erl-deploy status says what failed and why.",
+			queries: []query{{expr: "sort_desc(" + sumBy("family, provider, state", scope(`family=~"$family",state!="UP"`).of("erl_deploy_nodes")) + " > 0)", table: true}},
+			columns: []column{
+				{name: "Value", title: "Nodes"}, {name: "state", title: "State"}, {name: "family", title: "Family"}, {name: "provider", title: "Provider"},
+			},
+		},
+		{
+			id: 5, kind: lines, title: "Tasks by action", w: 8, h: 8, least: zero, none: "No task is under way.",
 			normal: "short humps at deployments.", ill: "a line that stays.", todo: "erl-deploy status says at which step it is.",
 			queries: []query{{expr: sumBy("action", "erl_deploy_tasks"), legend: "{{action}}"}},
 		},
@@ -58,15 +72,17 @@ func deploymentSteps() []panel {
 		{
 			id: 12, kind: lines, title: "Time of steps, 90 %", w: 8, h: 8, unit: "s", least: zero, none: "No step ended in this time.",
 			normal: "seconds; uploading and machines of clouds take minutes.", ill: "a step that takes a multiple of before.", todo: "upload: the network or the archive's size. start: see the node's log.",
-			queries: []query{{expr: "histogram_quantile(0.9, " + sumBy("le, step", anything.rate("erl_deploy_step_duration_seconds_bucket")) + ")", legend: "{{step}}"}},
+			queries: []query{{expr: "histogram_quantile(0.9, " + sumBy("le, step", anything.rate("erl_deploy_step_duration_seconds_bucket")) + ") >= 0", legend: "{{step}}"}},
 		},
 		{
-			id: 13, kind: lines, title: "Uploads and event streams", w: 24, h: 7, unit: "short", least: zero, none: "No deployer serves its API.",
-			normal: "uploads at deployments; a stream for each program that watches.", ill: "streams that grow: watchers that nobody ends.", todo: "see who is connected.",
-			queries: []query{
-				{expr: "sum(" + anything.rate("erl_deploy_api_uploaded_bytes_total") + ")", legend: "uploaded bytes a second"},
-				{expr: "sum(erl_deploy_api_event_streams)", legend: "event streams"},
-			},
+			id: 13, kind: lines, title: "Uploads", w: 12, h: 7, unit: "Bps", least: zero, none: "No deployer serves its API.",
+			normal: "0 but when releases are added.", ill: "an upload that takes for ever: some kilobytes a second.", todo: "see the network between who adds the release and the deployer.",
+			queries: []query{{expr: "sum(" + anything.rate("erl_deploy_api_uploaded_bytes_total") + ")", legend: "uploaded"}},
+		},
+		{
+			id: 14, kind: lines, title: "Event streams", w: 12, h: 7, unit: "short", least: zero, none: "No deployer serves its API.",
+			normal: "one for each program that watches.", ill: "grows: watchers that nobody ends.", todo: "see who is connected.",
+			queries: []query{{expr: "sum(erl_deploy_api_event_streams)", legend: "streams"}},
 		},
 	}
 }

@@ -64,9 +64,10 @@ func distributionNow() []panel {
 		},
 		{
 			id: 4, kind: states, title: "State of each link", w: 24, h: 9, none: "No links between nodes.",
-			mapping: map[string]state{"1": {"pending", "orange"}, "2": {"up_pending", "yellow"}, "3": {"up", "green"}},
-			normal:  "green.", ill: "a gap: the link was closed. Orange for more than some seconds: it cannot be made.",
-			todo: "a gap on both sides: the network or net_ticktime. On one side: look at the exporter and at the node without the gap.", queries: []query{{expr: peers(link), legend: arrow}},
+			mapping: map[string]state{"0": {"closed", "red"}, "1": {"pending", "orange"}, "2": {"up_pending", "yellow"}, "3": {"up", "green"}},
+			normal:  "green.", ill: "red: the link was closed. Orange for more than some seconds: it cannot be made.",
+			todo:    "red on both sides: the network or net_ticktime. On one side: look at the exporter and at the node that is green.",
+			queries: []query{{expr: untilGone(peers(link), peers(nodes.recent("erlang_vm_dist_node_state"))), legend: arrow}},
 		},
 	}
 }
@@ -152,11 +153,11 @@ func distributionProcesses() []panel {
 		{
 			id: 34, kind: states, title: "Status of the links' processes", w: 12, h: 8, none: "No links between nodes.",
 			mapping: map[string]state{
-				"1": {"exiting", "red"}, "2": {"suspended", "orange"}, "3": {"runnable", "yellow"},
+				"0": {"gone", "transparent"}, "1": {"exiting", "red"}, "2": {"suspended", "orange"}, "3": {"runnable", "yellow"},
 				"4": {"collecting garbage", "purple"}, "5": {"running", "blue"}, "6": {"waiting", "green"},
 			},
 			normal: "waiting.", ill: "suspended or runnable in every reading.", todo: "see the run queue of the node.",
-			queries: []query{{expr: by(nodes.of("erlang_vm_dist_proc_status")), legend: legend}},
+			queries: []query{{expr: untilGone(by(nodes.of("erlang_vm_dist_proc_status")), by(nodes.recent("erlang_vm_dist_proc_status"))), legend: legend}},
 		},
 	}
 }

@@ -33,12 +33,12 @@ func exporterNow() []panel {
 			queries: []query{{expr: "min(" + exporters.of("erlang_exporter_config_last_reload_successful") + ")"}},
 		},
 		{
-			id: 3, kind: number, title: "Configuration is from", w: 8, h: 3, unit: "dateTimeAsIso",
+			id: 3, kind: number, title: "Configuration is from", w: 8, h: 3, unit: "dateTimeFromNow",
 			normal: "when you last changed it.", ill: "before the last change: it was not reloaded.", todo: "send SIGHUP, or POST /-/reload.",
 			queries: []query{{expr: "max(" + exporters.of("erlang_exporter_config_last_reload_success_timestamp_seconds") + ") * 1000"}},
 		},
 		{
-			id: 4, kind: stacked, title: "Nodes by state", w: 12, h: 8, least: zero,
+			id: 4, kind: stacked, title: "Nodes by state", w: 12, h: 8, colors: nodeColors(), least: zero,
 			normal: "nearly all up.", ill: "down, refused or connecting that stay.", todo: "see the fleet's list of nodes that are not up.",
 			queries: []query{{expr: sumBy("state", exporters.of("erlang_exporter_nodes")), legend: "{{state}}"}},
 		},

@@ -16,6 +16,12 @@ var nodeStates = []struct {
 	{"down", state{"down", "red"}},
 }
 
+// nodeColors are the colours of the states by their names.
+func nodeColors() map[string]state {
+	_, colors := stateNumber()
+	return colors
+}
+
 // stateNumber is the state of each node as a number, its place in nodeStates from
 // 1 on.
 func stateNumber() (expr string, mapping map[string]state) {

@@ -12,6 +12,12 @@ import (
 // that the exporter gives its streams.
 const entries = `{family=~"$family",node=~"$node",level=~"$level",source=~"$source"}`
 
+// levels are those of OTP's logger by how grave they are.
+var levels = map[string]state{
+	"1": {"emergency", "dark-red"}, "2": {"alert", "dark-red"}, "3": {"critical", "semi-dark-red"}, "4": {"error", "red"},
+	"5": {"warning", "orange"}, "6": {"notice", "yellow"}, "7": {"info", "green"}, "8": {"debug", "blue"},
+}
+
 func logs() *board {
 	return &board{
 		uid: "erlops-logs", title: "Erlang / Logs",
@@ -50,7 +56,7 @@ func chooseText(name, label, all string, values ...string) cog.Builder[dashboard
 func logCounts() []panel {
 	return []panel{
 		{
-			id: 1, kind: stacked, title: "Entries a second, by level", w: 12, h: 8, unit: "cps", least: zero,
+			id: 1, kind: stacked, title: "Entries a second, by level", w: 12, h: 8, colors: levels, unit: "cps", least: zero,
 			none:    "No node tells its log; see logs in the exporter's configuration.",
 			normal:  "no errors, and of warnings about as many as yesterday.",
 			ill:     "errors that go on, or many times more than yesterday.",

@@ -82,6 +82,8 @@ type column struct {
 	gauge bool
 	// link leads to the node that the cell names.
 	link bool
+	// width is how narrow the column may become in pixels; 0 for minColumn.
+	width int
 	// choose is the variable of application metrics that a click on the cell sets.
 	choose string
 }
@@ -128,8 +130,13 @@ func (p panel) timeSeries(at dashboard.GridPos) cog.Builder[dashboard.Panel] {
 	if p.most != nil {
 		b = b.Max(*p.most)
 	}
-	if p.around > 0 {
+	switch {
+	case p.around > 0:
 		b = b.AxisSoftMin(-p.around).AxisSoftMax(p.around)
+	case p.unit == "percentunit" && p.most == nil && len(p.limits) > 0:
+		b = b.AxisSoftMax(1)
+	case p.unit == "percentunit" && p.most == nil:
+		b = b.AxisSoftMax(0.1) // an axis of nothing goes to 10,000 %
 	}
 	if p.none != "" {
 		b = b.NoValue(p.none)
@@ -233,6 +240,9 @@ func (p panel) cell(c column) []dashboard.DynamicConfigValue {
 			"title": "Look at this node",
 			"url":   "/d/erlops-node?var-node=${__value.raw}&${datasource:queryparam}&${loki:queryparam}&${job:queryparam}&${__url_time_range}",
 		}})
+	}
+	if c.width > 0 {
+		set("custom.minWidth", c.width)
 	}
 	if c.choose != "" {
 		set("links", []map[string]any{{

@@ -25,8 +25,9 @@ func processOffenders() []panel {
 			normal: "the processes that you know to be busy.", ill: ill, todo: todo,
 			queries: []query{{expr: "topk(15, " + maxBy("node, name, initial_call, rank", nodes.of(metric)) + ")", table: true}},
 			columns: []column{
-				{name: "node", title: "Node", link: true}, {name: "name", title: "Name"}, {name: "initial_call", title: "Started with"},
-				{name: "Value", title: heading, unit: unit}, {name: "rank"},
+				// The number is second: in a narrow window the last columns are scrolled to.
+				{name: "node", title: "Node", link: true}, {name: "Value", title: heading, unit: unit, width: 100},
+				{name: "name", title: "Name", width: 150}, {name: "initial_call", title: "Started with", width: 170}, {name: "rank"},
 			},
 		}
 	}
@@ -34,6 +35,7 @@ func processOffenders() []panel {
 		"thousands of messages: the process gets more than it can do, or waits for something.",
 		"look at what it waits for (process_info current_stacktrace); slow its senders down.")
 	mailboxes.limits = []float64{1000, 5000}
+	mailboxes.none = "No mailbox has a message, or no processes are scanned: the collector processes is off, or there are too many."
 	return []panel{
 		mailboxes,
 		offenders(11, "Most memory", "erlang_vm_process_top_memory_bytes", "bytes", "Memory",

@@ -77,6 +77,14 @@ func (s scope) each(name string, matchers []string, before, after string) string
 	return "(" + series(f.V6) + " or " + old + ")"
 }
 
+// untilGone is an expression while it has a value, and 0 after: a state timeline
+// draws the last value on to its end. The other one is by the same labels and has a
+// value for some time longer.
+func untilGone(expr, recent string) string { return expr + " or 0 * " + recent }
+
+// recent is what a metric was last in the time between two points of a panel.
+func (s scope) recent(name string) string { return s.over("last_over_time", "$__rate_interval", name) }
+
 // sumBy and maxBy aggregate by labels.
 func sumBy(labels, expr string) string { return "sum by (" + labels + ") (" + expr + ")" }
 func maxBy(labels, expr string) string { return "max by (" + labels + ") (" + expr + ")" }
