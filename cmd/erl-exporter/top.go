@@ -114,15 +114,15 @@ func (e *connection) topNodes(c *cli.Context) ([]string, error) {
 	return names, nil
 }
 
-// topExporter is the running exporter that is meant, or one of its own.
+// topExporter is the running exporter that is meant, or one of its own. An exporter
+// that only the environment names gives way to an option that speaks of nodes.
 func (p *program) topExporter(c *cli.Context) (e *connection, leave func(), err error) {
-	running := !c.Args().Present() || c.String("url") != "" || c.String("profile") != ""
-	own := []string{"cookie-file", "epmd", "name"}
-	if running {
-		for _, flag := range own {
-			if c.IsSet(flag) {
-				return nil, nil, clikit.Usagef("--%s is for attaching to named nodes without an exporter", flag)
-			}
+	own := slices.DeleteFunc([]string{"cookie-file", "epmd", "name"}, func(flag string) bool { return !c.IsSet(flag) })
+	url, name := c.String("url"), c.String("profile")
+	asked := url != "" && !p.fromEnvironment("ERL_EXPORTER_URL", url) || name != "" && !p.fromEnvironment("ERL_EXPORTER_PROFILE", name)
+	if !c.Args().Present() || asked || len(own) == 0 && url+name != "" {
+		if len(own) > 0 {
+			return nil, nil, clikit.Usagef("--%s is for attaching to named nodes without an exporter", own[0])
 		}
 		e, err := p.connect(c)
 		return e, func() {}, err
