@@ -314,5 +314,8 @@ Five things to try
   bin/erl-exporter logs -f                    what crashes, and what alarms do
   bin/erl-exporter graph                      who is connected to whom
   bin/erl-exporter loglevel shop@localhost info
-`, strings.TrimSuffix(d.url(""), "/"))
+
+Logs, configurations and data are in %[2]s.
+Ctrl-C ends and removes everything.
+`, strings.TrimSuffix(d.url(""), "/"), d.dir)
 }

@@ -3,9 +3,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,38 +22,74 @@ import (
 
 var listed = regexp.MustCompile(`(?m)^ {2}(\S+) +(http://127\.0\.0\.1:\d+)/$`)
 
-// TestWholeDemo runs what `make demo` does: the nodes are in Prometheus, and the
-// alarm that one of them raises is in Alertmanager.
-func TestWholeDemo(t *testing.T) {
-	t.Parallel()
+// startWhole starts the program that `make demo` starts, and gives what it lists.
+func startWhole(t *testing.T) (demo *exec.Cmd, dir string, urls map[string]string) {
+	t.Helper()
 	erltest.RequireErlang(t, "mnesia", "sasl")
 	erltest.Promtool(t) // or skip
 	erltest.Amtool(t)
-	erltest.RequireGraphite(t)
+	erltest.RequireMade(t, "graphite")
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "../../cmd/erl-exporter", "../../cmd/erl-deploy")
+	build := exec.Command("go", "build", "-o", bin, ".", "../../cmd/erl-exporter", "../../cmd/erl-deploy")
 	text, err := build.CombinedOutput()
 	require.NoError(t, err, string(text))
-	ctx, interrupt := context.WithCancel(t.Context())
-	defer interrupt()
+	demo = exec.Command(filepath.Join(bin, "demo"), "-whole", "-cache", erltest.CacheDir(), "-listen", fmt.Sprintf("127.0.0.1:%d", erltest.FreePort(t)))
 	var out lines
-	done := make(chan error, 1)
+	demo.Stdout, demo.Stderr, demo.Dir = &out, &out, "../.."
+	require.NoError(t, demo.Start())
+	ended := make(chan struct{})
 	go func() {
-		done <- run(ctx, options{
-			exporter: filepath.Join(bin, "erl-exporter"), listen: fmt.Sprintf("127.0.0.1:%d", erltest.FreePort(t)), out: &out,
-			whole: true, files: "../..", cache: erltest.CacheDir(),
-		})
+		_ = demo.Wait()
+		close(ended)
 	}()
+	t.Cleanup(func() {
+		_ = demo.Process.Signal(os.Interrupt)
+		<-ended
+	})
 	require.Eventually(t, func() bool {
-		return len(done) > 0 || strings.Contains(out.String(), "Five things to try")
+		select {
+		case <-ended:
+			return true
+		default:
+			return strings.Contains(out.String(), "Ctrl-C ends")
+		}
 	}, 2*time.Minute, 50*time.Millisecond)
-	if len(done) > 0 {
-		t.Fatalf("the demo has ended: %v\n%s", <-done, out.String())
-	}
-	urls := map[string]string{}
+	require.Contains(t, out.String(), "Five things to try")
+	urls = map[string]string{}
 	for _, m := range listed.FindAllStringSubmatch(out.String(), -1) {
 		urls[m[1]] = m[2]
 	}
+	for _, name := range []string{"exporter", "deployer", "prometheus", "alertmanager", "graphite"} {
+		require.Contains(t, urls, name)
+	}
+	dir = folder.FindString(out.String())
+	require.NotEmpty(t, dir, out.String())
+	require.NotEmpty(t, workers(t, dir))
+	return demo, dir, urls
+}
+
+// requireGone waits until nothing is left of a demo.
+func requireGone(t *testing.T, dir string, urls map[string]string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		if _, err := os.Stat(dir); !os.IsNotExist(err) || len(workers(t, dir)) > 0 {
+			return false
+		}
+		for _, url := range urls {
+			if c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")); err == nil {
+				_ = c.Close()
+				return false
+			}
+		}
+		return true
+	}, 30*time.Second, 50*time.Millisecond, "%s: %v, %v", dir, workers(t, dir), urls)
+}
+
+// TestWholeDemo runs what `make demo` does: the nodes are in Prometheus, and the
+// alarm that one of them raises is in Alertmanager. Ctrl-C removes all of it.
+func TestWholeDemo(t *testing.T) {
+	t.Parallel()
+	demo, dir, urls := startWhole(t)
 	await := func(url string, texts ...string) {
 		t.Helper()
 		var page string
@@ -74,11 +110,16 @@ func TestWholeDemo(t *testing.T) {
 	await(urls["graphite"]+"/metrics/find?query=erlang.webshop.*", "shop")
 	await(urls["deployer"]+"/metrics", "erl_deploy_")
 
-	dir, err := filepath.Glob(filepath.Join(os.TempDir(), "erlops-demo-*"))
-	require.NoError(t, err)
-	require.NotEmpty(t, dir)
-	interrupt()
-	require.NoError(t, <-done)
+	require.NoError(t, demo.Process.Signal(os.Interrupt))
+	requireGone(t, dir, urls)
+}
+
+// TestKilledWholeDemo kills it: its servers go, too.
+func TestKilledWholeDemo(t *testing.T) {
+	t.Parallel()
+	demo, dir, urls := startWhole(t)
+	require.NoError(t, demo.Process.Kill())
+	requireGone(t, dir, urls)
 }
 
 func body(url string) string {
