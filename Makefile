@@ -66,6 +66,7 @@ e2e-loki: setup-tests setup-loki ## tests against Loki
 
 .PHONY: e2e-full
 e2e-full: setup-e2e setup-loki ## all of them in random order, and what takes too long for every change
+	@scripts/setup-e2e.sh images
 	@ERLTEST_REQUIRED=1 ERLTEST_LOKI_REQUIRED=1 go test -race -tags e2e,e2e_full -timeout 120m -p 1 -count 1 -shuffle on $(e2e_packages)
 
 FUZZTIME ?= 20s

@@ -15,12 +15,15 @@
 #                            asked for
 #   preview                  Grafana's panels from npm, for `make dashboards-preview`;
 #                            only where it is asked for
+#   images                   a Debian folder (bookworm) that container images are made
+#                            of where no registry is asked, and what runs them: buildah
+#                            and podman on the machine; only where it is asked for
 #
 # Each is made once; a folder without .complete is made anew, and one that lacks
 # packages named here gets them. The machine itself
 # gets debootstrap, libfaketime and tmux, and no service is started.
 #
-#   setup-e2e.sh [NAME...]   only these; without names, all but the last three
+#   setup-e2e.sh [NAME...]   only these; without names, all but the last four
 #   setup-e2e.sh --clean     removes all
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -175,6 +178,12 @@ preview() {
   cp -r "$source/src" "$source"/*.mjs "$root"
 }
 
+# images: what base images are made of, and programs that need no daemon.
+images() {
+  install_packages buildah podman runc catatonit netavark aardvark-dns iptables
+  folder images bookworm ca-certificates make git wget
+}
+
 make_one() {
   case $1 in
     otp-23) folder otp-23 bullseye "${otp_packages[@]}" ;;
@@ -188,12 +197,13 @@ make_one() {
     loki) loki ;;
     goreleaser) goreleaser ;;
     preview) preview ;;
-    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, compose, alertmanager, loki, goreleaser or preview" ;;
+    images) images ;;
+    *) die "unknown name '$1': want otp-23, otp-27, otp-29, servers, graphite, prometheus, compose, alertmanager, loki, goreleaser, preview or images" ;;
   esac
 }
 
 if [ "${1:-}" = --clean ]; then
-  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,compose,alertmanager,loki,goreleaser,preview}
+  as_root rm -rf --one-file-system "$cache"/{otp-23,otp-27,otp-29,servers,graphite,prometheus,compose,alertmanager,loki,goreleaser,preview,images}
   exit 0
 fi
 [ "$#" -gt 0 ] || set -- servers otp-27 otp-23 otp-29 graphite prometheus compose alertmanager

@@ -37,24 +37,13 @@ type Graphite struct {
 	proc   *proc.Process
 }
 
-// RequireGraphite gives the folder with Carbon and graphite-web of Debian 12, or
-// skips the test where `make setup-e2e` has not been run.
-func RequireGraphite(t testing.TB) string {
-	t.Helper()
-	root, err := cached("graphite")
-	if err != nil {
-		skip(t, "%v", err)
-	}
-	return root
-}
-
 // StartGraphite starts Carbon and graphite-web of Debian 12 with two files of
 // Carbon, storage-schemas.conf and storage-aggregation.conf, and returns when both
 // listen. They end with the test, and the test is skipped where `make setup-e2e`
 // has not been run.
 func StartGraphite(t testing.TB, schemas, aggregation string) *Graphite {
 	t.Helper()
-	root := RequireGraphite(t)
+	root := RequireMade(t, "graphite")
 	line, pickle, query, web := FreePort(t), FreePort(t), FreePort(t), FreePort(t)
 	g := &Graphite{
 		Address: fmt.Sprintf("127.0.0.1:%d", line), PickleAddress: fmt.Sprintf("127.0.0.1:%d", pickle),

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"testing"
 
 	"github.com/erlops/erlops/internal/proc"
 )
@@ -48,6 +49,17 @@ func CacheDir() string {
 		base = os.TempDir()
 	}
 	return filepath.Join(base, "erlops")
+}
+
+// RequireMade gives the folder of that name that scripts/setup-e2e.sh makes, or
+// skips the test where it has not been made.
+func RequireMade(t testing.TB, name string) string {
+	t.Helper()
+	root, err := cached(name)
+	if err != nil {
+		skip(t, "%v", err)
+	}
+	return root
 }
 
 // wrap gives the command that runs argv in the installation.

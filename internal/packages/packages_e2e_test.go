@@ -50,7 +50,7 @@ func TestPackages(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can install packages")
 	}
-	root := erltest.RequireGraphite(t) // a Debian 12
+	root := erltest.RequireMade(t, "graphite") // a Debian 12
 	dist := build(t)
 	deb := one(t, filepath.Join(dist, "*_"+runtime.GOARCH+".deb"))
 	one(t, filepath.Join(dist, "*.rpm"))
