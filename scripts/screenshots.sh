@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 install_packages chromium fonts-dejavu-core
-scripts/setup-e2e.sh prometheus alertmanager graphite preview
+scripts/setup-e2e.sh servers prometheus alertmanager graphite preview
 go build -o bin/demo ./internal/demo
 log=$(mktemp)
 bin/demo -whole -preview -cache "$cache" -exporter bin/erl-exporter >"$log" 2>&1 &
@@ -27,3 +27,5 @@ shoot() { node "$cache/preview/shoot.mjs" "$@"; }
 shoot "$(address exporter)" docs/img/nodes.png 1100 520
 shoot "$(address dashboards)d/erlops-fleet?from=now-5m" docs/img/fleet.png 1300 1150
 shoot "$(address dashboards)d/erlops-node?from=now-5m&var-node=shop@localhost" docs/img/node.png 1300 1150
+say "recording a session of top with RabbitMQ"
+go test -tags e2e -count 1 -run TestRecordTop ./cmd/erl-exporter -record
