@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what `make run` needs beside Go: Erlang/OTP, and a C compiler for the
-# race detector. Does nothing where all of it is there.
+# Installs what `make run` needs beside Go: Erlang/OTP, Folsom, with which the demo
+# counts, and a C compiler for the race detector. Does nothing where all of it is there.
 #
-#   setup.sh --tests   installs what the tests need besides: Folsom and Lager,
-#                      shells that complete and, for root, an SSH server in the
-#                      hosts that they make, off on this machine
+#   setup.sh --tests   installs what the tests need besides: Lager, shells that
+#                      complete and, for root, an SSH server in the hosts that they
+#                      make, off on this machine
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -29,13 +29,13 @@ ssh_server() {
 if command -v apt-get >/dev/null || ! command -v erl >/dev/null || ! command -v "${CC:-cc}" >/dev/null; then
   install_packages gcc libc6-dev procps iproute2 \
     erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-runtime-tools \
-    erlang-os-mon erlang-tools erlang-mnesia erlang-inets erlang-syntax-tools
+    erlang-os-mon erlang-tools erlang-mnesia erlang-inets erlang-syntax-tools erlang-folsom
 fi
 
-# libraries: what Erlang applications measure and log with.
+# libraries: what Erlang applications log with.
 libraries() {
   if command -v apt-get >/dev/null; then
-    install_packages erlang-folsom erlang-lager
+    install_packages erlang-lager
   fi
 }
 

@@ -258,9 +258,10 @@ func (d *demo) startPreview(ctx context.Context) error {
 }
 
 // receivers is what the exporter's configuration has of the servers that are
-// there.
+// there, and of what the shop counts.
 func (d *demo) receivers() string {
 	var b strings.Builder
+	b.WriteString("metrics: {counters: ['\\[shop,orders.*']}\n")
 	if d.carbon != "" {
 		fmt.Fprintf(&b, "graphite: {address: %q, protocol: pickle, path: \"erlang.{{family}}.{{node}}.{{metric}}.{{labels}}\"}\n", d.carbon)
 	}

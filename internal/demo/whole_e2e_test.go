@@ -109,6 +109,7 @@ func TestWholeDemo(t *testing.T) {
 	await(urls["exporter"]+"/api/v1/notifications?text=paper_jam", "crash_report")
 	await(urls["graphite"]+"/metrics/find?query=erlang.webshop.*", "shop")
 	await(urls["deployer"]+"/metrics", "erl_deploy_")
+	await(urls["prometheus"]+"/api/v1/query?query=rate(folsom_shop_orders_total[1m])>0", "shop@localhost")
 
 	require.NoError(t, demo.Process.Signal(os.Interrupt))
 	requireGone(t, dir, urls)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -117,11 +116,18 @@ func (e *engine) goBase() {
 	root := erltest.RequireMade(e.t, "images")
 	e.base("localhost/debian:latest", root, nil, "--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	e.base("docker.io/library/golang:1.26-bookworm", "localhost/debian:latest", map[string]string{
-		"/usr/local/go": runtime.GOROOT(),
+		"/usr/local/go": goEnv(e.t, "GOROOT"),
 		// What this machine trusts: modules may come from a proxy of its own.
 		"/etc/ssl/certs/ca-certificates.crt": "/etc/ssl/certs/ca-certificates.crt",
 	},
 		"--env", "PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--env", "GOPATH=/go")
+}
+
+func goEnv(t *testing.T, name string) string {
+	t.Helper()
+	value, err := exec.Command("go", "env", name).Output()
+	require.NoError(t, err)
+	return strings.TrimSpace(string(value))
 }
 
 // build builds one of our Dockerfiles as compose.yaml names the image. Modules and
@@ -130,9 +136,7 @@ func (e *engine) build(image, dockerfile string) {
 	e.t.Helper()
 	args := []string{"buildah", "bud", "--quiet", "--pull-never", "--layers=false", "-t", "docker.io/library/" + image, "-f", filepath.Join("../..", dockerfile)}
 	for to, name := range map[string]string{"/go/pkg/mod": "GOMODCACHE", "/root/.cache/go-build": "GOCACHE"} {
-		from, err := exec.Command("go", "env", name).Output()
-		require.NoError(e.t, err)
-		args = append(args, "-v", strings.TrimSpace(string(from))+":"+to)
+		args = append(args, "-v", goEnv(e.t, name)+":"+to)
 	}
 	e.run(append(args, "../..")...)
 }

@@ -58,8 +58,8 @@ var readmeLines = []struct{ line, run string }{
 }
 
 var (
-	readmeBlock = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
-	readmeYAML  = regexp.MustCompile("(?ms)^```yaml\n(cookie_file:.*?)^```")
+	readmeBlock = regexp.MustCompile("(?s)\n```(\\w*)\n(.*?\n)```\n")
+	readmeYAML  = regexp.MustCompile("(?s)\n```yaml\n(cookie_file:.*?\n)```\n")
 	spaces      = regexp.MustCompile(` +`)
 )
 

@@ -7,6 +7,7 @@
 -define(WAVE_SECONDS, 120).
 
 start([StockNode]) ->
+    count(),
     spawn(fun() ->
         register(door, self()),
         ets:new(baskets, [named_table, public, {write_concurrency, true}]),
@@ -27,12 +28,31 @@ customer(Stock) ->
     Items = [1 + trunc(300 * math:pow(rand:uniform(), 2) * 0.999) || _ <- lists:seq(1, rand:uniform(6))],
     ets:insert(baskets, {self(), Items, receipt(Items)}),
     Ref = make_ref(),
+    Asked = erlang:monotonic_time(millisecond),
     Stock ! {order, self(), Ref, Items},
     receive
-        {Ref, _Sold} -> ok
-    after 3000 -> ok
+        {Ref, _Sold} ->
+            notify({[shop, orders], {inc, 1}}),
+            notify({[shop, answer_ms], erlang:monotonic_time(millisecond) - Asked})
+    after 3000 -> notify({[shop, orders_lost], {inc, 1}})
     end,
     ets:delete(baskets, self()).
+
+%% What the shop counts, where Folsom is installed.
+count() ->
+    _ = application:ensure_all_started(folsom),
+    case counts() of
+        true ->
+            folsom_metrics:new_counter([shop, orders]),
+            folsom_metrics:new_counter([shop, orders_lost]),
+            folsom_metrics:new_histogram([shop, answer_ms], slide_uniform, {60, 500});
+        false ->
+            ok
+    end.
+
+counts() -> whereis(folsom_sup) =/= undefined.
+
+notify(Event) -> counts() andalso folsom_metrics:notify(Event).
 
 %% Something that needs the CPU and a binary.
 receipt(Items) ->
