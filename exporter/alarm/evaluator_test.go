@@ -465,6 +465,31 @@ func TestSupervisorsThatGiveUp(t *testing.T) {
 	require.Empty(t, ticks(time.Hour))
 }
 
+// TestImportantProcesses are missed when they go, and where somebody has asked
+// for them when they never came.
+func TestImportantProcesses(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, alarm.EvaluatorOptions{Settings: alarm.Settings{VIP: []string{"shop", "cart"}}})
+	started := s.Now()
+	see := func(n int, up map[string]float64) []string {
+		for range n {
+			s.pulses(1, rows("vip", "name", "up", up),
+				table("process", map[string]float64{"uptime_seconds": s.Now().Add(pulse).Sub(started).Seconds()}))
+		}
+		return s.active()
+	}
+	const shop, user = "vip_process_missing/shop major", "vip_process_missing/user major"
+	booting := map[string]float64{"shop": 0, "cart": 1, "user": 0}
+	require.Empty(t, see(5, booting), "75 s after the start, missing for 15 s")
+	require.Equal(t, []string{shop}, see(1, booting), "it never was there; nobody has asked for a user")
+	require.Empty(t, see(3, map[string]float64{"shop": 1, "cart": 1, "user": 1}))
+
+	s.pulses(1) // without the collector
+	require.Equal(t, []string{user}, see(3, map[string]float64{"shop": 1, "cart": 1, "user": 0}), "it was there, and is not any more")
+	s.evaluator.Apply(alarm.Settings{VIP: []string{"user"}})
+	require.Empty(t, see(3, map[string]float64{"user": 1}))
+}
+
 func TestUses(t *testing.T) {
 	t.Parallel()
 	on, off := true, false

@@ -1,9 +1,6 @@
 package alarm
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // mnesiaRules are about the database that is part of OTP.
 func mnesiaRules() []Rule {
@@ -35,12 +32,8 @@ func mnesiaRules() []Rule {
 func inconsistent(w *Window) ([]Reading, bool) {
 	const note = "mnesia_inconsistent."
 	rows, ok := w.Rows("mnesia_events")
-	if !ok { // compared with what comes after
-		for name, p := range w.before {
-			if strings.HasPrefix(name, note) {
-				w.after[name] = p
-			}
-		}
+	if !ok {
+		w.carry(note)
 		return nil, false
 	}
 	var readings []Reading

@@ -2,6 +2,7 @@ package alarm
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -45,12 +46,12 @@ func processRules() []Rule {
 			Signal: labelled("vip", "message_queue_len", "name"),
 		},
 		{
-			ID: "vip_process_missing", Title: "Important process missing", KeyLabel: "process", Value: "1 for each name of the list that is registered no more, or never was where the list was configured",
+			ID: "vip_process_missing", Title: "Important process missing", KeyLabel: "process", Value: "1 for each name of the list (metrics.vip) that is not registered; of the list that is used where none is configured, only for those that were registered before",
 			Levels:  []Level{{Severity: Major, Raise: 1, Clear: 1, For: checks, ClearFor: checks}},
 			Meaning: "A process that should be there is not registered.",
 			Cause:   "It has crashed and was not restarted, or the application that it belongs to has stopped.",
-			Repair:  "Look for its crash report, and restart the application.",
-			Needs:   []string{"vip.up"}, Since: "the collector vip",
+			Repair:  "Look for its crash report, and restart the application. Where only some nodes are to have it, switch the alarm off for the others (alarms.overrides).",
+			Needs:   []string{"vip.up"}, Since: "the collector vip; for names that were never registered, a minute since the node was started",
 			Signal: vipMissing,
 		},
 		{
@@ -117,11 +118,22 @@ func processName(r Row) string {
 	return r.Label("initial_call")
 }
 
+// settling is how long a node that was started may be without the processes
+// that it is to have.
+const settling = time.Minute
+
+// vipMissing tells of names that were there and are gone. One that was never
+// seen is missing where somebody has asked for it, and not where it is only on
+// the list that is used when there is no other: not every node has a user.
 func vipMissing(w *Window) ([]Reading, bool) {
+	const note = "vip_up."
 	rows, ok := w.Rows("vip")
 	if !ok {
+		w.carry(note)
 		return nil, false
 	}
+	uptime, known := w.Value("process", "uptime_seconds")
+	settled := !known || uptime >= settling.Seconds()
 	var readings []Reading
 	for _, r := range rows {
 		up, ok := r.Value("up")
@@ -129,15 +141,15 @@ func vipMissing(w *Window) ([]Reading, bool) {
 			continue
 		}
 		name := r.Label("name")
-		// What never was there is no loss: not every node runs Mnesia.
-		note := "vip_up." + name
-		if up == 1 {
-			w.after[note] = point{w.Now, 1}
-		} else if seen, ok := w.before[note]; ok {
-			w.after[note] = seen
+		seen, wasSeen := w.before[note+name]
+		switch {
+		case up == 1:
+			w.after[note+name] = point{w.Now, 1}
+		case wasSeen:
+			w.after[note+name] = seen
 		}
-		_, seen := w.after[note]
-		readings = append(readings, Reading{Instance: name, Value: truth(up == 0 && seen)})
+		missing := up == 0 && (wasSeen || settled && slices.Contains(w.vip, name))
+		readings = append(readings, Reading{Instance: name, Value: truth(missing)})
 	}
 	return readings, true
 }
