@@ -1,10 +1,6 @@
 package alarm
 
-import (
-	"maps"
-	"slices"
-	"time"
-)
+import "time"
 
 // loggerRules are about the node's log.
 func loggerRules() []Rule {
@@ -38,8 +34,8 @@ func loggerRules() []Rule {
 			Cause:   "A process that crashes as soon as it is started.",
 			Repair:  "Look for reached_max_restart_intensity in the node's log and for the crash reports before it. See whether the application still runs.",
 			Clears:  "by hand, or after an hour",
-			Since:   "the log entries of the node, from the level error on (logs.level)",
-			Fleet:   gaveUp,
+			Needs:   []string{"log_gave_up.times"}, Since: since,
+			Signal: gaveUp,
 		},
 	}
 }
@@ -62,12 +58,31 @@ func crashes(w *Window) ([]Reading, bool) {
 	return one(grown, true)
 }
 
-// gaveUp are the supervisors that have ended since the last look.
-func gaveUp(_ *Fleet, m *member) ([]Reading, bool) {
-	var readings []Reading
-	for _, name := range slices.Sorted(maps.Keys(m.gaveUp)) {
-		readings = append(readings, Reading{Instance: name, Value: 1, Again: true})
+// gaveUp are the supervisors that have ended since the last reading, by counts
+// that begin anew with each agent.
+func gaveUp(w *Window) ([]Reading, bool) {
+	const note, agent = "gave_up.", "agent_reductions"
+	rows, ok := w.Rows("log_gave_up")
+	if !ok {
+		w.carry(note)
+		w.carry(agent)
+		return nil, false
 	}
-	clear(m.gaveUp)
+	// An agent that has done less than the last one did is another.
+	done, _ := w.Value("agent", "reductions")
+	anew := done < w.before[agent].value
+	w.after[agent] = point{w.Now, done}
+	var readings []Reading
+	for _, r := range rows {
+		times, ok := r.Value("times")
+		if !ok {
+			continue
+		}
+		name := r.Label("supervisor")
+		if last := w.before[note+name].value; anew || times != last {
+			readings = append(readings, Reading{Instance: name, Value: 1, Again: true})
+		}
+		w.after[note+name] = point{w.Now, times}
+	}
 	return readings, true
 }
