@@ -66,7 +66,7 @@ func newAlarms(c *config.Config, s *store.Store, logger *slog.Logger, r promethe
 	if err != nil {
 		return nil, err
 	}
-	a.evaluator, err = alarm.NewEvaluator(alarm.EvaluatorOptions{Manager: a.manager, Settings: c.Alarms.AlarmSettings()})
+	a.evaluator, err = alarm.NewEvaluator(alarm.EvaluatorOptions{Manager: a.manager, Settings: alarmSettings(c)})
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +86,13 @@ func newAlarms(c *config.Config, s *store.Store, logger *slog.Logger, r promethe
 	return a, nil
 }
 
+// alarmSettings are the built-in alarms as they are configured.
+func alarmSettings(c *config.Config) alarm.Settings {
+	s := c.Alarms.AlarmSettings()
+	s.VIP = c.Metrics.VIP
+	return s
+}
+
 // watch says whose alarms they are; it is called once, before run.
 func (a *alarms) watch(f *node.Fleet, t *topology.Topology) {
 	a.topology = t
@@ -95,7 +102,7 @@ func (a *alarms) watch(f *node.Fleet, t *topology.Topology) {
 // configure sets what may change while it runs, but for the Alertmanagers.
 func (a *alarms) configure(c *config.Config) {
 	a.manager.Apply(c.Alarms.AlarmLimits())
-	a.evaluator.Apply(c.Alarms.AlarmSettings())
+	a.evaluator.Apply(alarmSettings(c))
 	a.sources.apply(c.Alarms)
 	a.alerts.apply(c)
 	a.rules.Set(1)

@@ -147,7 +147,7 @@ func (e *Exporter) wire(c *config.Config, registry *prometheus.Registry) error {
 	if e.commands, err = newCommands(c, e.fleet, e.logger, registry); err != nil {
 		return err
 	}
-	e.logging.fleet, e.logging.status, e.logging.gaveUp = e.fleet, e.fleet.Node, e.alarms.evaluator.GaveUp
+	e.logging.fleet, e.logging.status = e.fleet, e.fleet.Node
 	e.fleet.Apply(groups(c))
 	e.topology, err = topology.New(topology.Options{
 		Fleet: e.fleet, Store: e.store, Own: e.network.Name(), Logger: e.logger, Registerer: registry,

@@ -44,8 +44,6 @@ type logging struct {
 	store  *store.Store
 	status func(node string) (node.Status, bool)
 	fleet  *node.Fleet // set before Run
-	// gaveUp is told of supervisors whose children crashed too often.
-	gaveUp func(node, supervisor string)
 
 	mu      sync.Mutex
 	config  *config.Config

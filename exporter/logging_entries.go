@@ -2,7 +2,6 @@ package exporter
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -42,28 +41,8 @@ func (l *logging) logEvent(n node.Ref, e agent.LogEvent) {
 	}
 	for _, entry := range e.Entries {
 		entries = append(entries, l.entry(n.Name, family, e.Received, entry))
-		if name, ok := gaveUp(entry); ok {
-			l.gaveUp(n.Name, name)
-		}
 	}
 	l.log.Publish(entries...)
-}
-
-// supervisorName is who a report of a supervisor is from: what OTP prints, in
-// one line or several, and what Lager does. A supervisor without a name is told
-// by its module.
-var supervisorName = regexp.MustCompile(`(?i)^\s*supervisor:?\s+(?:\{(?:local|global|<[0-9.]+>),\s*)?'?([^\s{}',]+)`)
-
-// gaveUp tells the supervisor that an entry says has ended because its children
-// crashed too often.
-func gaveUp(e agent.LogEntry) (name string, ok bool) {
-	if e.Kind != "supervisor" || !strings.Contains(e.Text, "reached_max_restart_intensity") || !strings.Contains(e.Text, "shutdown") {
-		return "", false
-	}
-	if found := supervisorName.FindStringSubmatch(e.Text); found != nil {
-		return strings.TrimSuffix(found[1], "."), true
-	}
-	return "unknown", true
 }
 
 // family is that of the node as it is known now: the first entries may come

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -305,4 +306,45 @@ func TestElarmHostileTerms(t *testing.T) {
 		require.NoError(t, agent.AcknowledgeElarm(deadline(t), s, e.Alarms[0].Ref, "jane"), "the original term of %d was kept", i)
 		require.True(t, next().Acknowledgement.Acknowledged)
 	}
+}
+
+// TestSupervisorGivesUpInAFlood has a supervisor end while the node logs more
+// than it may tell: the entry is dropped, and the supervisor is counted.
+func TestSupervisorGivesUpInAFlood(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	n.Eval(t, "logger:remove_handler(default)")
+	var told atomic.Int64
+	s := attachSource(t, n, agent.LogsSource(agent.LogsConfig{Logger: "error", Lager: "none", Rate: 1, MessageBytes: 1000}, func(e agent.LogEvent) {
+		for _, entry := range e.Entries {
+			if strings.Contains(entry.Text, "reached_max_restart_intensity") {
+				told.Add(1)
+			}
+		}
+	}))
+	require.Eventually(t, func() bool {
+		return n.Eval(t, "element(1, logger:get_handler_config(erl_exporter_agent))") == "ok"
+	}, patience, 10*time.Millisecond)
+	const supervisors = 60 // more than are told apart
+	n.Eval(t, fmt.Sprintf(`[logger:error("flood") || _ <- lists:seq(1, 100)],
+		{ok, M, B} = compile:forms([{attribute, 1, module, my_callback}, {attribute, 1, export, [{init, 1}]},
+			{function, 1, init, 1, [{clause, 1, [{nil, 1}], [], [erl_parse:abstract({ok, {{one_for_one, 0, 10}, []}})]}]}]),
+		{module, M} = code:load_binary(M, "", B), process_flag(trap_exit, true),
+		[begin
+			{ok, S} = supervisor:start_link({local, list_to_atom("sup" ++ integer_to_list(N))}, M, []),
+			{ok, C} = supervisor:start_child(S, #{id => worker, start => {gen_event, start_link, []}}),
+			exit(C, kill), receive {'EXIT', S, shutdown} -> ok end
+		end || N <- lists:seq(1, %d)], ok`, supervisors))
+	require.Eventually(t, func() bool {
+		times, named := 0.0, 0
+		for _, r := range table(t, read(t, s), "log_gave_up").Rows {
+			times += r.Values[0].Float
+			if r.Labels[0] != "other" {
+				named++
+			}
+		}
+		return times == supervisors && named == 50
+	}, patience, 50*time.Millisecond)
+	require.Less(t, told.Load(), int64(supervisors), "nothing was dropped: the test proves nothing")
+	require.NoError(t, s.Detach(deadline(t)))
 }

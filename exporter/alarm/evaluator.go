@@ -114,7 +114,7 @@ func (e *Evaluator) Pulse(n Node, s *snapshot.Snapshot) {
 	defer e.mu.Unlock()
 	w := e.watch(n)
 	now := e.now()
-	window := &Window{Node: n, Now: now, snapshot: s, before: w.before, after: map[string]point{}, notes: w.notes}
+	window := &Window{Node: n, Now: now, snapshot: s, before: w.before, after: map[string]point{}, notes: w.notes, vip: e.settings.VIP}
 	e.fleet.learn(n.Name, window)
 	if uptime, ok := window.Value("process", "uptime_seconds"); ok {
 		w.started = now.Add(-time.Duration(uptime * float64(time.Second)))

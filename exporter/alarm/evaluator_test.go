@@ -295,8 +295,8 @@ func TestFleetRules(t *testing.T) {
 	require.Empty(t, ticks(40*time.Second))
 
 	set("a@h", func(m *alarm.Member) { m.Creation, m.Started = 2, s.Now() })
-	require.Equal(t, []string{"node_restarted/ warning"}, ticks(5*time.Second))
-	require.Empty(t, ticks(10*time.Minute))
+	require.Equal(t, []string{"node_restarted/ warning"}, ticks(10*time.Minute))
+	require.Empty(t, ticks(10*time.Second), "it is shown for 10 minutes from the tick after")
 
 	for range 3 {
 		s.evaluator.Lost("b@h", "agent_lost")
@@ -368,9 +368,9 @@ func TestClocks(t *testing.T) {
 			for name, off := range offsets {
 				node := alarm.Node{Name: name, Family: "shop"}
 				all = append(all, alarm.Member{Node: node, State: "up", Creation: 1})
-				s.evaluator.Pulse(node, reading(s.Now(), table("process", map[string]float64{
-					"start_time_seconds": float64(s.Now().UnixMilli())/1000 - 100 + off, "uptime_seconds": 100,
-				})))
+				s.evaluator.Pulse(node, reading(s.Now(),
+					table("vm", map[string]float64{"start_time_seconds": float64(s.Now().UnixMilli())/1000 - 100 + off}),
+					table("process", map[string]float64{"start_time_seconds": float64(s.Now().UnixMilli())/1000 - 100, "uptime_seconds": 100})))
 			}
 			s.evaluator.Tick(all, nil)
 		}
@@ -443,26 +443,55 @@ func TestWhatMnesiaSaidStays(t *testing.T) {
 func TestSupervisorsThatGiveUp(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, alarm.EvaluatorOptions{})
-	ticks := func(d time.Duration) []string {
+	work := 0.0
+	counted := func(d time.Duration, times map[string]float64) []string {
 		for end := s.Now().Add(d); s.Now().Before(end); {
-			s.add(10 * time.Second)
-			s.evaluator.Tick([]alarm.Member{{Node: alarm.Node{Name: "a@h"}, State: "up", Creation: 1}}, nil)
+			work++
+			s.pulses(1, rows("log_gave_up", "supervisor", "times", times), table("agent", map[string]float64{"reductions": work}))
 		}
 		return s.active()
 	}
-	require.Empty(t, ticks(time.Minute))
-	s.evaluator.GaveUp("a@h", "shop_sup")
-	s.evaluator.GaveUp("a@h", "cart_sup")
-	both := []string{"supervisor_restart_intensity/cart_sup major", "supervisor_restart_intensity/shop_sup major"}
-	require.Equal(t, both, ticks(50*time.Minute))
-	s.evaluator.GaveUp("a@h", "cart_sup")
-	require.Equal(t, []string{"supervisor_restart_intensity/cart_sup major"}, ticks(20*time.Minute), "an hour after the last time")
-	_, err := s.manager.Do(t.Context(), alarm.Filter{}, alarm.Command{Verb: alarm.VerbClear, User: "jane"})
-	require.NoError(t, err)
-	require.Empty(t, ticks(time.Minute))
-	s.evaluator.GaveUp("a@h", "cart_sup")
-	require.Equal(t, []string{"supervisor_restart_intensity/cart_sup major"}, ticks(time.Minute), "it has happened again")
-	require.Empty(t, ticks(time.Hour))
+	const cart, shop = "supervisor_restart_intensity/cart_sup major", "supervisor_restart_intensity/shop_sup major"
+	require.Empty(t, counted(time.Minute, nil))
+	require.Equal(t, []string{cart, shop}, counted(50*time.Minute, map[string]float64{"cart_sup": 1, "shop_sup": 1}))
+	require.Equal(t, []string{cart}, counted(20*time.Minute, map[string]float64{"cart_sup": 2, "shop_sup": 1}), "an hour after the last time")
+	clearAll := func() {
+		_, err := s.manager.Do(t.Context(), alarm.Filter{}, alarm.Command{Verb: alarm.VerbClear, User: "jane"})
+		require.NoError(t, err)
+	}
+	clearAll()
+	s.pulses(1) // without the collector
+	require.Empty(t, counted(time.Minute, map[string]float64{"cart_sup": 2, "shop_sup": 1}), "that is known")
+	require.Equal(t, []string{cart}, counted(time.Minute, map[string]float64{"cart_sup": 3, "shop_sup": 1}), "it has happened again")
+	clearAll()
+	work = 0
+	require.Equal(t, []string{cart}, counted(time.Minute, map[string]float64{"cart_sup": 3}), "another agent has counted as many")
+	require.Empty(t, counted(time.Hour, map[string]float64{"cart_sup": 3}))
+}
+
+// TestImportantProcesses are missed when they go, and where somebody has asked
+// for them when they never came.
+func TestImportantProcesses(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, alarm.EvaluatorOptions{Settings: alarm.Settings{VIP: []string{"shop", "cart"}}})
+	started := s.Now()
+	see := func(n int, up map[string]float64) []string {
+		for range n {
+			s.pulses(1, rows("vip", "name", "up", up),
+				table("process", map[string]float64{"uptime_seconds": s.Now().Add(pulse).Sub(started).Seconds()}))
+		}
+		return s.active()
+	}
+	const shop, user = "vip_process_missing/shop major", "vip_process_missing/user major"
+	booting := map[string]float64{"shop": 0, "cart": 1, "user": 0}
+	require.Empty(t, see(5, booting), "75 s after the start, missing for 15 s")
+	require.Equal(t, []string{shop}, see(1, booting), "it never was there; nobody has asked for a user")
+	require.Empty(t, see(3, map[string]float64{"shop": 1, "cart": 1, "user": 1}))
+
+	s.pulses(1) // without the collector
+	require.Equal(t, []string{user}, see(3, map[string]float64{"shop": 1, "cart": 1, "user": 0}), "it was there, and is not any more")
+	s.evaluator.Apply(alarm.Settings{VIP: []string{"user"}})
+	require.Empty(t, see(3, map[string]float64{"user": 1}))
 }
 
 func TestUses(t *testing.T) {

@@ -82,7 +82,6 @@ type member struct {
 	lost      []time.Time // when it went down
 	failed    []time.Time // when its agent ended while it was up
 	restarted time.Time
-	gaveUp    map[string]bool // supervisors that ended and are not told yet
 
 	// Out of its last pulse, as long as it is up:
 	applications map[string]string // that run now; nil when not known
@@ -99,23 +98,6 @@ func (e *Evaluator) Lost(name, errorKind string) {
 	m.lost = appended(m.lost, now)
 	if errorKind == kindAgentLost {
 		m.failed = appended(m.failed, now)
-	}
-}
-
-// maxSupervisors bounds what one node may report between two ticks.
-const maxSupervisors = 100
-
-// GaveUp notes that a supervisor on a node has ended because its children
-// crashed too often.
-func (e *Evaluator) GaveUp(name, supervisor string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	m := e.fleet.member(name)
-	if m.gaveUp == nil {
-		m.gaveUp = map[string]bool{}
-	}
-	if len(m.gaveUp) < maxSupervisors {
-		m.gaveUp[supervisor] = true
 	}
 }
 
@@ -223,7 +205,9 @@ func (f *Fleet) learn(name string, w *Window) {
 			}
 		}
 	}
-	started, ok := w.Value("process", "start_time_seconds")
+	// What the runtime system says, and not the kernel: only that moves when the
+	// clock does.
+	started, ok := w.Value("vm", "start_time_seconds")
 	uptime, known := w.Value("process", "uptime_seconds")
 	if m.clockKnown = ok && known; m.clockKnown {
 		taken := w.snapshot.Taken.Add(-w.snapshot.RoundTrip / 2)

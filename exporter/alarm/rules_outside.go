@@ -36,20 +36,13 @@ func outsideRules() []Rule {
 			Fleet:   func(f *Fleet, m *member) ([]Reading, bool) { return one(f.within(m.lost, flapWindow), true) },
 		},
 		{
-			ID: "node_restarted", Title: "Node restarted", Value: "1 for 10 minutes after the node was started anew",
-			Levels:  []Level{{Severity: Warning, Raise: 1, Clear: 1}},
+			ID: "node_restarted", Title: "Node restarted", Value: "1 when the node was started anew",
+			Levels:  []Level{{Severity: Warning, Raise: 1, Clear: 1, ClearFor: restartShown}},
 			Meaning: "The node was started anew while the exporter watched it.",
 			Cause:   "A deployment, a crash, or the kernel's OOM killer.",
 			Repair:  "If nobody deployed, look for erl_crash.dump, at the log of the service manager and at the kernel's log.",
-			Clears:  "by itself after 10 minutes",
-			Fleet: func(f *Fleet, m *member) ([]Reading, bool) {
-				recent := !m.restarted.IsZero() && f.now.Sub(m.restarted) < restartShown
-				detail := ""
-				if recent && !m.Started.IsZero() {
-					detail = "It was started at " + m.Started.UTC().Format(time.RFC3339) + "."
-				}
-				return []Reading{{Value: truth(recent), Detail: detail}}, true
-			},
+			Clears:  "by itself, 10 minutes after the last start (clear_for)",
+			Fleet:   restartedNow,
 		},
 		{
 			ID: "agent_failed", Title: "Agent failing", Unit: "times", Value: "how often the agent ended in the last 5 minutes while the node lived",
@@ -103,7 +96,7 @@ func outsideRules() []Rule {
 			Meaning: "The node's clock (erlang:system_time/0) is off.",
 			Cause:   "Time synchronisation (NTP, chrony) does not run on its host, or the host was suspended.",
 			Repair:  "Repair time synchronisation. Erlang follows a corrected clock slowly unless the node runs with time warp (+C).",
-			Needs:   []string{"process.start_time_seconds", "process.uptime_seconds"},
+			Needs:   []string{"vm.start_time_seconds", "process.uptime_seconds"},
 			Fleet:   clockDiffers,
 		},
 		{
@@ -134,6 +127,19 @@ func nodeDown(f *Fleet, m *member) ([]Reading, bool) {
 		value = 2
 	}
 	return []Reading{{Value: value, Detail: m.Reason}}, true
+}
+
+// restartedNow tells of the tick that has found out; how long people see it is the
+// level's ClearFor.
+func restartedNow(f *Fleet, m *member) ([]Reading, bool) {
+	if m.restarted.IsZero() || !m.restarted.Equal(f.now) {
+		return one(0, true)
+	}
+	reading := Reading{Value: 1, Again: true}
+	if !m.Started.IsZero() {
+		reading.Detail = "It was started at " + m.Started.UTC().Format(time.RFC3339) + "."
+	}
+	return []Reading{reading}, true
 }
 
 func nodeRefused(_ *Fleet, m *member) ([]Reading, bool) {

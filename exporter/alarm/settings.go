@@ -13,6 +13,9 @@ type Settings struct {
 	Rules map[string]RuleSettings
 	// Overrides win over Rules, the later ones over the earlier.
 	Overrides []Override
+	// VIP are registered names that somebody has asked to be watched: each node
+	// is to have them. Nil where nobody has.
+	VIP []string
 }
 
 // Override are rules for some nodes: those that match both lists, where an

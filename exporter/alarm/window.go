@@ -2,6 +2,7 @@ package alarm
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/erlops/erlops/exporter/snapshot"
@@ -19,6 +20,18 @@ type Window struct {
 	// with.
 	before, after map[string]point
 	notes         map[string]*series
+	// vip are the names of processes that every node is to have.
+	vip []string
+}
+
+// carry keeps what was noted under names with a prefix for the next reading,
+// where this one cannot tell.
+func (w *Window) carry(prefix string) {
+	for name, p := range w.before {
+		if strings.HasPrefix(name, prefix) {
+			w.after[name] = p
+		}
+	}
 }
 
 // point is a number at a moment.

@@ -59,6 +59,7 @@ func TestProvokeMnesia(t *testing.T) {
 		act(t, p, active()[0].ID, "clear", "the right half was chosen")
 	}
 	awaitNone(t, p, "mnesia_inconsistent")
+	requireShown(t, p)
 }
 
 // TestProvokeDistribution has a peer that does not read.
@@ -79,6 +80,7 @@ func TestProvokeDistribution(t *testing.T) {
 	b.Continue()
 	awaitNone(t, p, "dist_queue")
 	require.Eventually(t, func() bool { return len(alarms(t, p, "?name=busy_dist_port")) == 0 }, 3*time.Minute, 100*time.Millisecond)
+	requireShown(t, p)
 }
 
 // TestProvokeTimeZones has two nodes of a family in two time zones.
@@ -98,6 +100,31 @@ func TestProvokeTimeZones(t *testing.T) {
 	}), "\n"))
 	p.Post("/-/reload", token)
 	require.Eventually(t, func() bool { return len(alarms(t, p, "?name=time_zone_diff")) == 0 }, 4*time.Minute, 100*time.Millisecond)
+	requireShown(t, p)
+}
+
+// TestProvokeClock has a node whose clock is set wrong, and right again.
+func TestProvokeClock(t *testing.T) {
+	t.Parallel()
+	clock := erltest.NewClock(t)
+	n := erltest.Start(t, erltest.Options{Env: clock.Env, Args: []string{"+C", "multi_time_warp"}})
+	const rule = "alarms: {rules: {time_diff: {minor: {for: 0s, clear_for: 0s}, major: {for: 0s, clear_for: 0s}}}}\n"
+	p := exportertest.Start(t, exportertest.Options{Config: config(t, rule, n)})
+	p.AwaitUp(n.Name, patience)
+	require.Empty(t, alarms(t, p, "?name=time_diff"))
+	// The runtime system looks at the clock of the host once a minute.
+	active := func(n int) func() bool {
+		return func() bool {
+			all, err := tryAlarms(p, "?name=time_diff")
+			return err == nil && len(all) == n
+		}
+	}
+	clock.Set(t, "+60")
+	require.Eventually(t, active(1), 3*time.Minute, 100*time.Millisecond)
+	require.Equal(t, "major", alarms(t, p, "?name=time_diff")[0].Severity)
+	clock.Set(t, "+0")
+	require.Eventually(t, active(0), 3*time.Minute, 100*time.Millisecond)
+	requireShown(t, p)
 }
 
 // TestProvokeShedding has an agent that costs more than it may.
@@ -111,4 +138,5 @@ func TestProvokeShedding(t *testing.T) {
 	p.Write("erl-exporter.yml", text)
 	p.Post("/-/reload", token)
 	require.Eventually(t, func() bool { return len(alarms(t, p, "?name=agent_self_shed")) == 0 }, 3*time.Minute, 100*time.Millisecond)
+	requireShown(t, p)
 }

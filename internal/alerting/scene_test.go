@@ -63,11 +63,21 @@ type alarmOf struct {
 // alarms are the active alarms, with a query such as ?name=disk.
 func alarms(t *testing.T, p *exportertest.Process, query string) []alarmOf {
 	t.Helper()
-	page, err := p.TryGet("/api/v1/alarms" + query)
+	all, err := tryAlarms(p, query)
 	require.NoError(t, err)
+	return all
+}
+
+// tryAlarms are those of alarms, for conditions that are waited for: what waits
+// may ask once more when the test is over.
+func tryAlarms(p *exportertest.Process, query string) ([]alarmOf, error) {
+	page, err := p.TryGet("/api/v1/alarms" + query)
+	if err != nil {
+		return nil, err
+	}
 	var list struct{ Alarms []alarmOf }
-	require.NoError(t, json.Unmarshal([]byte(page.Body), &list), page.Body)
-	return list.Alarms
+	err = json.Unmarshal([]byte(page.Body), &list)
+	return list.Alarms, err
 }
 
 // awaitAlarm waits until one alarm of a name is active, and awaitNone until none
@@ -76,15 +86,41 @@ func awaitAlarm(t *testing.T, p *exportertest.Process, name string) alarmOf {
 	t.Helper()
 	var all []alarmOf
 	require.Eventually(t, func() bool {
-		all = alarms(t, p, "?name="+name)
-		return len(all) > 0
+		found, err := tryAlarms(p, "?name="+name)
+		all = found
+		return err == nil && len(found) > 0
 	}, patience, 20*time.Millisecond, "%s is not raised", name)
 	return all[0]
 }
 
 func awaitNone(t *testing.T, p *exportertest.Process, name string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(alarms(t, p, "?name="+name)) == 0 }, patience, 20*time.Millisecond, "%s is not cleared", name)
+	none := func() bool {
+		all, err := tryAlarms(p, "?name="+name)
+		return err == nil && len(all) == 0
+	}
+	require.Eventually(t, none, patience, 20*time.Millisecond, "%s is not cleared", name)
+}
+
+// requireOnce requires that alarms of a name, on a node or on any, are not active
+// and were raised and cleared once each.
+func requireOnce(t *testing.T, p *exportertest.Process, name, node string) {
+	t.Helper()
+	query := "?name=" + name
+	if node != "" {
+		query += "&node=" + url.QueryEscape(node)
+	}
+	require.Empty(t, alarms(t, p, query), "%s is still active", name)
+	page, err := p.TryGet("/api/v1/alarms/history" + query)
+	require.NoError(t, err)
+	var list struct{ Alarms []alarmOf }
+	require.NoError(t, json.Unmarshal([]byte(page.Body), &list), page.Body)
+	require.NotEmpty(t, list.Alarms, "%s was never raised", name)
+	times := map[string]int{}
+	for _, a := range list.Alarms {
+		times[a.ID]++
+		require.Equal(t, 1, times[a.ID], "%s on %s was raised more than once: %s", a.Name, a.Node, page.Body)
+	}
 }
 
 // act does something to an alarm.

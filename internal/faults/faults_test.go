@@ -5,7 +5,6 @@ package faults_test
 import (
 	"flag"
 	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/erlops/erlops/exporter/api/client"
+	"github.com/erlops/erlops/internal/erltest"
 	"github.com/erlops/erlops/internal/exportertest"
 )
 
@@ -240,20 +240,7 @@ func setClock(s *scene, ahead string) {
 
 // fakeClock gives the environment of a node whose clock setClock sets.
 func fakeClock(s *scene) []string {
-	t := s.t
-	t.Helper()
-	found, err := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1")
-	require.NoError(t, err)
-	if len(found) == 0 {
-		if os.Getenv("ERLTEST_REQUIRED") == "1" {
-			t.Fatal("no libfaketime; `make setup-e2e` installs it")
-		}
-		t.Skip("no libfaketime; `make setup-e2e` installs it")
-	}
-	s.clock = filepath.Join(t.TempDir(), "clock")
-	setClock(s, "+0")
-	return []string{
-		"LD_PRELOAD=" + found[0], "FAKETIME_TIMESTAMP_FILE=" + s.clock, "FAKETIME_NO_CACHE=1",
-		"FAKETIME_DONT_FAKE_MONOTONIC=1",
-	}
+	clock := erltest.NewClock(s.t)
+	s.clock = clock.File
+	return clock.Env
 }

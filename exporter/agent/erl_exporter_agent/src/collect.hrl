@@ -73,6 +73,7 @@ schema() ->
             {log_events, [level], [events]},
             {log_reports, [type], [reports]},
             {log_restarts, [supervisor], [restarts]},
+            {log_gave_up, [supervisor], [times]},
             {log_drops, [reason], [dropped]}
         ]},
         {agent, [

@@ -22,7 +22,8 @@
 -define(SUPERVISOR_REPORTS, 16).
 -define(TERMINATED, 17).
 -define(PROCESS_ERRORS, 18).
--define(PLACES, 18).
+-define(GAVE_UP_NAMELESS, 19).
+-define(PLACES, 19).
 
 %% How often the budget of entries is filled up, and how much of it may have
 %% gathered, in ms.
@@ -31,6 +32,9 @@
 %% Words on the way to the collector, and of one entry.
 -define(MAX_ON_THE_WAY, 2000000).
 -define(MAX_WEIGHT, 20000).
+%% Room besides, for supervisors that give up: a flood of entries must not hide
+%% them.
+-define(SPARE_ON_THE_WAY, 50000).
 %% Bytes of one binary in an entry that is cut.
 -define(CUT_BINARY, 8192).
 %% Words that are left of an entry that is cut: what fits into a message.
@@ -43,9 +47,13 @@ log(#{level := Level, msg := Msg, meta := Meta}, #{config := #{counters := Count
             %% The process is on another node, and logs here because that is
             %% where its group leader is: it is that node's entry.
             #{pid := Pid} when node(Pid) =/= node() -> ok;
-            %% Lager has it, as error_logger has.
-            #{error_logger := #{tag := _}} when map_get(lager, C) =:= redirected, element(1, Msg) =/= string -> ok;
-            _ -> entry(logger, level_number(Level), Msg, Meta, report_kind(Msg, Meta), C)
+            %% Lager has it, as error_logger has; but as text only.
+            #{error_logger := #{tag := _}} when map_get(lager, C) =:= redirected, element(1, Msg) =/= string ->
+                gave_up(report_kind(Msg, Meta), C);
+            _ ->
+                Kind = report_kind(Msg, Meta),
+                gave_up(Kind, C),
+                entry(logger, level_number(Level), Msg, Meta, Kind, C)
         end
     catch
         _:_ -> atomics:add(Counters, ?DROPPED_FAILED, 1)
@@ -69,6 +77,19 @@ hand_over(Source, Number, Msg0, Meta0, Kind, #{counters := Counters, rate := Rat
         false ->
             atomics:add(Counters, ?DROPPED_RATE, 1)
     end.
+
+%% Whatever becomes of the entry: an alarm is raised of it.
+gave_up({gave_up, Supervisor}, #{counters := Counters, collector := Collector}) ->
+    Weight = 50,
+    case atomics:add_get(Counters, ?ON_THE_WAY, Weight) of
+        All when All =< ?MAX_ON_THE_WAY + ?SPARE_ON_THE_WAY ->
+            Collector ! {?MODULE, gave_up, Weight, Supervisor};
+        _ ->
+            atomics:sub(Counters, ?ON_THE_WAY, Weight),
+            atomics:add(Counters, ?GAVE_UP_NAMELESS, 1)
+    end;
+gave_up(_, _) ->
+    ok.
 
 pass(Weight, Message, #{counters := Counters, collector := Collector}) ->
     case atomics:add_get(Counters, ?ON_THE_WAY, Weight) of
@@ -122,13 +143,18 @@ registered(_) ->
 %%% Reports
 %%% ----------------------------------------------------------------------
 
-%% none | crash | supervisor | {restart, Supervisor} | terminated | process_error
+%% none | crash | supervisor | {restart | gave_up, Supervisor} | terminated | process_error
 report_kind({report, #{label := {proc_lib, crash}}}, _) ->
     crash;
 report_kind({report, #{label := {supervisor, child_terminated}, report := Report}}, _) ->
     {restart, supervisor_of(Report)};
 report_kind({report, #{label := {supervisor, progress}}}, _) ->
     none;
+report_kind({report, #{label := {supervisor, shutdown}, report := [_ | _] = Report}}, _) ->
+    case lists:member({reason, reached_max_restart_intensity}, Report) of
+        true -> {gave_up, supervisor_of(Report)};
+        false -> supervisor
+    end;
 report_kind({report, #{label := {supervisor, _}}}, _) ->
     supervisor;
 report_kind({report, #{label := {_, terminate}}}, _) ->

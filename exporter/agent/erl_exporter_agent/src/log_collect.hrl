@@ -49,7 +49,8 @@ collector(Agent, Counters, #{message_bytes := Limit}) ->
         bytes => 0,
         timer => none,
         restarts => #{},
-        told => #{},
+        gave_up => #{},
+        told => {#{}, #{}},
         shunned => #{},
         applications => #{}
     }).
@@ -59,6 +60,9 @@ collect(#{agent := Agent, agent_ref := AgentRef, counters := Counters} = S) ->
         {?MODULE, restart, Weight, Kind} ->
             atomics:sub(Counters, ?ON_THE_WAY, Weight),
             collect(batched(restarted(Kind, S)));
+        {?MODULE, gave_up, Weight, Supervisor} ->
+            atomics:sub(Counters, ?ON_THE_WAY, Weight),
+            collect(batched(S#{gave_up := count_supervisor(Supervisor, maps:get(gave_up, S))}));
         {?MODULE, Source, Weight, Number, Msg, Meta, Name, Kind} ->
             atomics:sub(Counters, ?ON_THE_WAY, Weight),
             collect(batched(collect_entry(Source, Number, Msg, Meta, Name, Kind, S)));
@@ -84,6 +88,9 @@ drain(#{counters := Counters} = S) ->
         {?MODULE, restart, Weight, Kind} ->
             atomics:sub(Counters, ?ON_THE_WAY, Weight),
             drain(restarted(Kind, S));
+        {?MODULE, gave_up, _, _} ->
+            %% Nobody reads any more.
+            drain(S);
         {?MODULE, Source, Weight, Number, Msg, Meta, Name, Kind} ->
             atomics:sub(Counters, ?ON_THE_WAY, Weight),
             drain(collect_entry(Source, Number, Msg, Meta, Name, Kind, S))
@@ -102,12 +109,11 @@ batched(#{timer := none} = S) ->
 batched(S) ->
     S.
 
-send_batch(#{count := 0, restarts := Told, told := Told} = S) ->
-    S;
-send_batch(#{agent := Agent, count := Count, first := First, restarts := Restarts, told := Told} = S) ->
+send_batch(#{agent := Agent, count := Count, first := First, restarts := Restarts, gave_up := GaveUp, told := Told} = S) ->
+    Supervisors = {Restarts, GaveUp},
     _ = Count > 0 andalso (Agent ! {?MODULE, batch, encode_batch(S)}),
-    _ = Restarts =/= Told andalso (Agent ! {?MODULE, restarts, Restarts}),
-    S#{first := First + Count, entries := [], count := 0, bytes := 0, told := Restarts}.
+    _ = Supervisors =/= Told andalso (Agent ! {?MODULE, supervisors, Supervisors}),
+    S#{first := First + Count, entries := [], count := 0, bytes := 0, told := Supervisors}.
 
 last_batch(#{count := 0}) -> none;
 last_batch(S) -> encode_batch(S).
@@ -116,14 +122,17 @@ encode_batch(#{first := First, entries := Entries}) ->
     term_to_binary({First, lists:reverse(Entries)}).
 
 restarted({restart, Supervisor}, #{restarts := Restarts} = S) ->
+    S#{restarts := count_supervisor(Supervisor, Restarts)};
+restarted(_, S) ->
+    S.
+
+count_supervisor(Supervisor, Counts) ->
     Name =
-        case is_map_key(Supervisor, Restarts) orelse map_size(Restarts) < ?MAX_SUPERVISORS of
+        case is_map_key(Supervisor, Counts) orelse map_size(Counts) < ?MAX_SUPERVISORS of
             true -> Supervisor;
             false -> other
         end,
-    S#{restarts := maps:update_with(Name, fun(N) -> N + 1 end, 1, Restarts)};
-restarted(_, S) ->
-    S.
+    maps:update_with(Name, fun(N) -> N + 1 end, 1, Counts).
 
 collect_entry(Source, Number, Msg, Meta, Name, Kind0, S0) ->
     {Text, S1} = text(Msg, Meta, S0),
@@ -137,6 +146,7 @@ collect_entry(Source, Number, Msg, Meta, Name, Kind0, S0) ->
     }).
 
 kind_name({restart, _}) -> supervisor;
+kind_name({gave_up, _}) -> supervisor;
 kind_name(Kind) -> Kind.
 
 time_of(#{time := Time}) when is_integer(Time) -> Time;

@@ -27,7 +27,7 @@ logs_start(Config) ->
     S = run_collector(#{
         config => Config,
         counters => Counters,
-        restarts => #{},
+        supervisors => {#{}, #{}},
         drops => {0, 0, 0},
         told => now_ms(),
         print => none,
@@ -89,8 +89,8 @@ tell_drops(#{counters := Counters, drops := {R0, O0, F0} = Drops, told := Told} 
 
 logs_message({?MODULE, batch, Batch}, S) ->
     {[{event, {batch, Batch}}], S};
-logs_message({?MODULE, restarts, Restarts}, S) ->
-    {[], S#{restarts := Restarts}};
+logs_message({?MODULE, supervisors, Counts}, S) ->
+    {[], S#{supervisors := Counts}};
 logs_message({?MODULE, lager_came}, S) ->
     install(S);
 logs_message({?MODULE, lager_gone}, S) ->
@@ -258,19 +258,25 @@ below_module(_, _) ->
 %%% What is counted
 %%% ----------------------------------------------------------------------
 
-logs_counted(#{counters := Counters, restarts := Restarts}) ->
+logs_counted(#{counters := Counters, supervisors := {Restarts, GaveUp}}) ->
     Get = fun(Place) -> {atomics:get(Counters, Place)} end,
     Levels = [emergency, alert, critical, error, warning, notice, info, debug],
-    {Supervisors, Counts} = lists:unzip(lists:sort(maps:to_list(Restarts))),
     [
         {rows, Levels, [Get(Place) || Place <- lists:seq(1, 8)]},
         {rows, [crash, supervisor, terminate, process], [
             Get(Place)
          || Place <- [?CRASH_REPORTS, ?SUPERVISOR_REPORTS, ?TERMINATED, ?PROCESS_ERRORS]
         ]},
-        {rows, Supervisors, [{Count} || Count <- Counts]},
+        supervisor_rows(Restarts),
+        supervisor_rows(nameless(atomics:get(Counters, ?GAVE_UP_NAMELESS), GaveUp)),
         {rows, [rate_limit, overload, failed], [
             Get(Place)
          || Place <- [?DROPPED_RATE, ?DROPPED_OVERLOAD, ?DROPPED_FAILED]
         ]}
     ].
+
+supervisor_rows(Counts) ->
+    table_of([{Name, {Count}} || {Name, Count} <- lists:sort(maps:to_list(Counts))]).
+
+nameless(0, Counts) -> Counts;
+nameless(Lost, Counts) -> maps:update_with(other, fun(N) -> N + Lost end, Lost, Counts).
