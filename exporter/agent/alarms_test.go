@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/erlops/erlops/exporter/agent"
+	"github.com/erlops/erlops/exporter/snapshot"
 	"github.com/erlops/erlops/internal/erltest"
 )
 
@@ -305,4 +306,42 @@ func TestElarmHostileTerms(t *testing.T) {
 		require.NoError(t, agent.AcknowledgeElarm(deadline(t), s, e.Alarms[0].Ref, "jane"), "the original term of %d was kept", i)
 		require.True(t, next().Acknowledgement.Acknowledged)
 	}
+}
+
+// TestAlarmsAreCounted: the reading says how many alarms the node has, and nothing
+// where nobody looks or there is nothing to look at.
+func TestAlarmsAreCounted(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	a := exporter(t, "erl_exporter@localhost", agent.Options{})
+	s := attach(t, a, n, agent.Settings{})
+	require.Equal(t, "switched off", collector(t, read(t, s), snapshot.Alarms).Missing)
+	require.NoError(t, s.Detach(deadline(t)))
+
+	n.StartElarm(t)
+	n.Eval(t, `{ok, _} = elarm:start_server(second, [{config, [{hot, [{severity, critical}]}]}]),
+		elarm:raise(link_down, bergen, 1), elarm:raise(link_down, oslo, 1), elarm:raise(second, hot, cpu, undefined)`)
+	target := target(n, agent.Settings{})
+	target.Sources = []agent.Source{agent.SASLSource(func(agent.SASLEvent) {}), agent.ElarmSource(func(agent.ElarmEvent) {})}
+	s, err := a.Attach(deadline(t), target)
+	require.NoError(t, err)
+	elarm := func() map[string]float64 { return column(t, table(t, read(t, s), "elarm_alarms"), "alarms") }
+	sasl := func() (float64, bool) { return table(t, read(t, s), "sasl_alarms").Value("alarms") }
+	require.Eventually(t, func() bool { return elarm()["indeterminate new"] == 2 }, patience, 20*time.Millisecond)
+	require.Len(t, elarm(), 10, "every severity in both states")
+	require.InDelta(t, 1, elarm()["critical new"], 0)
+	require.Zero(t, elarm()["minor new"])
+	_, known := sasl()
+	require.False(t, known, "SASL does not run")
+
+	n.Eval(t, `ok = elarm:acknowledge(link_down, oslo, <<"anna">>)`)
+	require.Eventually(t, func() bool { return elarm()["indeterminate acknowledged"] == 1 && elarm()["indeterminate new"] == 1 }, patience, 20*time.Millisecond)
+	n.Eval(t, `{ok, _} = application:ensure_all_started(sasl), alarm_handler:set_alarm({{disk, "/"}, full}), alarm_handler:set_alarm({{disk, "/var"}, full})`)
+	require.Eventually(t, func() bool { got, _ := sasl(); return got == 2 }, patience, 20*time.Millisecond)
+	n.Eval(t, `alarm_handler:clear_alarm({disk, "/"}), ok = elarm:manual_clear(link_down, bergen, <<"anna">>)`)
+	require.Eventually(t, func() bool {
+		got, _ := sasl()
+		return got == 1 && elarm()["indeterminate new"] == 0
+	}, patience, 20*time.Millisecond)
+	require.NoError(t, s.Detach(deadline(t)))
 }

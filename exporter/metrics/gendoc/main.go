@@ -45,6 +45,7 @@ var titles = []struct{ collector, title string }{
 	{"processes", "Processes, by scans"},
 	{"carriers", "Carriers, by scans"},
 	{"vm_events", "Events of the VM"},
+	{"alarms", "Alarms of the node"},
 	{"agent", "The agent on the node"},
 	{"", "The scrape itself"},
 }
