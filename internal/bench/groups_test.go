@@ -1,0 +1,388 @@
+//go:build bench
+
+package bench_test
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/erlops/erlops/exporter/agent"
+	"github.com/erlops/erlops/exporter/metrics"
+	"github.com/erlops/erlops/exporter/snapshot"
+	"github.com/erlops/erlops/internal/erltest"
+	"github.com/erlops/erlops/internal/exportertest"
+)
+
+//go:embed crowd.erl
+var crowdSource string
+
+const (
+	// groupReadings are those of each group on each node, in turns of as many
+	// sessions as groupSessions: what is kept is read once in each.
+	groupReadings, groupSessions = 50, 4
+	// pageScrapes of the whole page are made, one each pageEvery.
+	pageScrapes, pageEvery = 300, 100 * time.Millisecond
+	// usualScrapes are made at the usual interval.
+	usualScrapes, usualEvery = 8, 15 * time.Second
+	// saturatedScrapes are asked for with a limit of saturatedLimit each, and again
+	// with one that is shorter than a reading takes.
+	saturatedScrapes, saturatedLimit = 10, 10 * time.Second
+	shortLimit                       = time.Second
+)
+
+// crowd is a node with many processes.
+type crowd struct {
+	*erltest.Node
+	title string
+	quiet bool // so that what it does is what readings make it do
+	usual rest // without readings, where it is quiet
+}
+
+// crowdOf gives a number of processes: a hundredth, or so, of a size that shows
+// something when ERLOPS_BENCH_CROWD says by what to divide it.
+func crowdOf(t *testing.T, n int) int {
+	t.Helper()
+	if by := os.Getenv("ERLOPS_BENCH_CROWD"); by != "" {
+		divisor, err := strconv.Atoi(by)
+		require.NoError(t, err, "ERLOPS_BENCH_CROWD")
+		return n / divisor
+	}
+	return n
+}
+
+// startCrowd starts a node and evaluates what makes its processes.
+func startCrowd(t *testing.T, title, expr string, quiet bool) crowd {
+	t.Helper()
+	n := erltest.Start(t, erltest.Options{Args: []string{"+P", "2000000", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"}})
+	source := filepath.Join(t.TempDir(), "bench_crowd.erl")
+	require.NoError(t, os.WriteFile(source, []byte(crowdSource), 0o600))
+	n.Eval(t, fmt.Sprintf(`{ok, bench_crowd, Code} = compile:file(%q, [binary]), {module, bench_crowd} = code:load_binary(bench_crowd, "bench_crowd.erl", Code)`, source))
+	n.Eval(t, expr)
+	if strings.Contains(expr, "busy") {
+		require.Eventually(t, func() bool { return n.Eval(t, "bench_crowd:settled()") == "settled" }, 5*time.Minute, time.Second)
+	}
+	n.Eval(t, "bench_crowd:watch()")
+	c := crowd{Node: n, title: title, quiet: quiet}
+	if quiet {
+		c.usual = restOf(t, n)
+	}
+	return c
+}
+
+// look is the longest that a process waited, and the most memory, since the last.
+func (c crowd) look(t *testing.T) (late time.Duration, memory float64) {
+	t.Helper()
+	memory = number(t, c.Node, "begin put(looked, {bench_crowd:look(1)}), erlang:memory(total) end")
+	late = time.Duration(number(t, c.Node, "element(1, get(looked))")) * time.Microsecond
+	return late, memory
+}
+
+// TestGroups measures what each group of metrics costs a node with a million idle
+// processes, and one with 100,000 that use 70 % of its schedulers.
+func TestGroups(t *testing.T) {
+	idle, busy := crowdOf(t, 1_000_000), crowdOf(t, 100_000)
+	a := attacher(t)
+	for _, start := range []func() crowd{
+		func() crowd {
+			return startCrowd(t, count(float64(idle))+" idle processes", fmt.Sprintf("bench_crowd:idle(%d)", idle), true)
+		},
+		func() crowd {
+			return startCrowd(t, count(float64(busy))+" processes at 70 % CPU", fmt.Sprintf("bench_crowd:busy(%d, 70)", busy), false)
+		},
+	} {
+		c := start()
+		c.groups(t, a)
+		c.inspections(t, a)
+		c.pages(t, a)
+		c.Kill()
+	}
+}
+
+// groupCost is what one reading of a group costs.
+type groupCost struct {
+	times      []time.Duration
+	reductions float64
+	cpu        time.Duration
+	late       time.Duration
+	memory     float64
+	missing    string
+}
+
+func (c crowd) groups(t *testing.T, a *agent.Attacher) {
+	t.Helper()
+	base := c.delay(t)
+	tab := newTable(fmt.Sprintf("%s: what one reading of a group costs, with that of the agent's own; without, a process waited %s at worst", c.title, micros(base)),
+		"time", "at most", "reductions", "run time", "memory", "longest delay")
+	for _, name := range append(groupNames(), snapshot.Carriers) {
+		cost := c.group(t, a, name)
+		if cost.missing != "" {
+			tab.row(name, cost.missing)
+			continue
+		}
+		tab.row(name, c.cells(cost)...)
+	}
+	tab.end()
+}
+
+func (c crowd) cells(cost groupCost) []string {
+	run := "-"
+	if c.quiet {
+		run = micros(cost.cpu)
+	}
+	return []string{
+		micros(quantile(cost.times, 0.5)), micros(slices.Max(cost.times)), count(cost.reductions), run, kilobytes(cost.memory), micros(cost.late),
+	}
+}
+
+// delay is how long a process waits at worst in some seconds without readings.
+func (c crowd) delay(t *testing.T) time.Duration {
+	t.Helper()
+	c.look(t)
+	time.Sleep(5 * time.Second)
+	late, _ := c.look(t)
+	return late
+}
+
+// groupNames are those of an agent but for applications' own, in its order.
+func groupNames() []string {
+	return []string{
+		snapshot.Memory, snapshot.Statistics, snapshot.SystemInfo, snapshot.VM, snapshot.Schedulers, snapshot.Allocators, snapshot.MSAcc,
+		snapshot.Distribution, snapshot.OSProcess, snapshot.Code, snapshot.Ports, snapshot.ETS, snapshot.VIP, snapshot.VMEvents,
+		snapshot.Alarms, snapshot.Agent, snapshot.Processes,
+	}
+}
+
+// alone are settings with one group and the agent's own, that may cost what they do.
+func alone(name string) agent.Settings {
+	on := map[string]bool{}
+	for _, other := range append(groupNames(), snapshot.Carriers, snapshot.Mnesia, snapshot.OSMon, snapshot.Folsom, snapshot.Exometer,
+		snapshot.Prometheus, snapshot.Telemetry, snapshot.Logs) {
+		on[other] = other == name || other == snapshot.Agent
+	}
+	s := agent.Settings{MSAcc: agent.MSAccOn, Collectors: on, Scans: agent.Scans{MaxProcesses: 2_000_000}}
+	s.Limits.Reductions, s.Limits.Bytes, s.Limits.Memory, s.Limits.Deadline = 1<<50, 1<<50, 1<<40, 3*time.Second
+	return s
+}
+
+func (c crowd) attach(t *testing.T, a *agent.Attacher, s agent.Settings, sources ...agent.Source) *agent.Session {
+	t.Helper()
+	session, err := a.Attach(t.Context(), agent.Target{Node: c.Name, Cookie: c.Cookie, EPMD: c.EPMD, Settings: s, Sources: sources})
+	require.NoError(t, err)
+	return session
+}
+
+func (c crowd) group(t *testing.T, a *agent.Attacher, name string) groupCost {
+	t.Helper()
+	if name == snapshot.Processes || name == snapshot.Carriers {
+		return c.scan(t, a, name)
+	}
+	var sources []agent.Source
+	if name == snapshot.Alarms {
+		sources = []agent.Source{agent.SASLSource(func(agent.SASLEvent) {})}
+	}
+	readings := groupReadings
+	if isKept(name) {
+		readings = 1
+	}
+	var cost groupCost
+	var memory float64
+	for range groupSessions {
+		session := c.attach(t, a, alone(name), sources...)
+		_, memory = c.look(t)
+		reductions, before := session.Cost().Reductions, workOf(t, c.Node)
+		for range readings {
+			got := c.read(t, session, name)
+			cost.missing = got.Missing
+			cost.times = append(cost.times, got.Duration)
+		}
+		after := workOf(t, c.Node)
+		late, most := c.look(t)
+		cost.late, cost.memory = max(cost.late, late), max(cost.memory, most-memory)
+		cost.reductions += float64(session.Cost().Reductions-reductions) / float64(readings*groupSessions)
+		cost.cpu += c.usual.without(after.since(before), after.at.Sub(before.at)).cpu / time.Duration(readings*groupSessions)
+		require.NoError(t, session.Detach(t.Context()))
+	}
+	return cost
+}
+
+// isKept tells groups whose next reading within a quarter of a minute is the same.
+func isKept(name string) bool {
+	return slices.Contains([]string{snapshot.Code, snapshot.Ports, snapshot.ETS}, name)
+}
+
+// read reads one group, and the agent's own, which says what that has cost.
+func (c crowd) read(t *testing.T, session *agent.Session, name string) snapshot.Collector {
+	t.Helper()
+	all, err := session.Snapshot(t.Context(), snapshot.Request{Collectors: []string{name, snapshot.Agent}})
+	require.NoError(t, err)
+	require.Empty(t, all.Collectors[0].Err, name)
+	return all.Collectors[0]
+}
+
+// scan waits for one scan: its time is from its beginning to its end, with pauses.
+func (c crowd) scan(t *testing.T, a *agent.Attacher, name string) groupCost {
+	t.Helper()
+	session := c.attach(t, a, alone(name))
+	_, memory := c.look(t)
+	before := workOf(t, c.Node)
+	var cost groupCost
+	for begun := time.Now(); ; time.Sleep(time.Second) {
+		all, err := session.Snapshot(t.Context(), snapshot.Request{Collectors: []string{name, snapshot.Agent}})
+		require.NoError(t, err)
+		got := all.Collectors[0]
+		if got.Missing != "" || name == snapshot.Processes && !hasScan(all) {
+			if !strings.Contains(got.Missing, "first time") && got.Missing != "" {
+				return groupCost{missing: got.Missing}
+			}
+			require.Less(t, time.Since(begun), 3*time.Minute, "%s: %+v", name, got)
+			continue
+		}
+		cost.times = []time.Duration{got.Duration}
+		agentTable, _ := all.Table("agent")
+		cost.reductions, _ = agentTable.Value("scan_reductions")
+		break
+	}
+	after := workOf(t, c.Node)
+	late, most := c.look(t)
+	cost.late, cost.memory = late, max(0, most-memory)
+	cost.cpu = c.usual.without(after.since(before), after.at.Sub(before.at)).cpu
+	require.NoError(t, session.Detach(t.Context()))
+	return cost
+}
+
+func hasScan(all *snapshot.Snapshot) bool {
+	scan, _ := all.Table("scan")
+	_, ok := scan.Value("processes")
+	return ok
+}
+
+// inspections measures what the agent looks at once a minute for alarms, and the
+// first time as soon as it is there: what an attachment costs with it and without.
+func (c crowd) inspections(t *testing.T, a *agent.Attacher) {
+	t.Helper()
+	tab := newTable(c.title+": what an inspection adds to an attachment, and then costs once a minute where its alarm is on", "reductions", "run time", "memory", "longest delay")
+	var attachment groupCost
+	for i, part := range []struct {
+		name    string
+		monitor agent.Monitor
+	}{
+		{"the attachment itself", agent.Monitor{}},
+		{"exported functions", agent.Monitor{Exports: true}},
+		{"clashes of modules", agent.Monitor{Clashes: true}},
+		{"history of shells", agent.Monitor{Shells: true}},
+	} {
+		cost := c.inspection(t, a, part.monitor)
+		if i == 0 {
+			attachment = cost
+		} else {
+			cost.reductions, cost.cpu = cost.reductions-attachment.reductions, cost.cpu-attachment.cpu
+		}
+		run := "-"
+		if c.quiet {
+			run = micros(cost.cpu)
+		}
+		tab.row(part.name, count(cost.reductions), run, kilobytes(cost.memory), micros(cost.late))
+	}
+	tab.end()
+}
+
+func (c crowd) inspection(t *testing.T, a *agent.Attacher, m agent.Monitor) (cost groupCost) {
+	t.Helper()
+	s := alone(snapshot.VMEvents)
+	s.Monitor = m
+	_, memory := c.look(t)
+	before := workOf(t, c.Node)
+	session := c.attach(t, a, s)
+	time.Sleep(5 * time.Second) // shells are looked for in slices with pauses
+	after := workOf(t, c.Node)
+	late, most := c.look(t)
+	c.read(t, session, snapshot.VMEvents)
+	cost = groupCost{
+		reductions: float64(session.Cost().Reductions), cpu: c.usual.without(after.since(before), after.at.Sub(before.at)).cpu,
+		late: late, memory: max(0, most-memory),
+	}
+	require.NoError(t, session.Detach(t.Context()))
+	return cost
+}
+
+// pages measures scrapes of the whole default page.
+func (c crowd) pages(t *testing.T, a *agent.Attacher) {
+	t.Helper()
+	address, end := serve(t, a, c.Node, agent.Settings{}, metrics.NamesBoth)
+	defer end()
+	own := newSide(t, address)
+	own.scrape(t)
+	c.look(t)
+	for range pageScrapes {
+		own.times = append(own.times, own.scrape(t))
+		time.Sleep(pageEvery)
+	}
+	late, _ := c.look(t)
+	require.Contains(t, own.page, "\nerlang_up 1\n")
+	tab := newTable(fmt.Sprintf("%s: %d scrapes of the default page, %d families, %d series", c.title, pageScrapes, own.families(), own.series()), "measured", "aim")
+	tab.row("time of a scrape, median", micros(quantile(own.times, 0.5)), "")
+	tab.row("time of a scrape, 99 %", micros(quantile(own.times, 0.99)), "50,000 us")
+	tab.row("the longest that a process waited", micros(late), "")
+	tab.end()
+	if c.quiet {
+		c.usually(t, a)
+	}
+}
+
+// usually measures the default groups but for scans at the usual interval.
+func (c crowd) usually(t *testing.T, a *agent.Attacher) {
+	t.Helper()
+	address, end := serve(t, a, c.Node, agent.Settings{Collectors: map[string]bool{snapshot.Processes: false}}, metrics.NamesBoth)
+	defer end()
+	own := newSide(t, address)
+	own.scrape(t)
+	before := workOf(t, c.Node)
+	for range usualScrapes {
+		time.Sleep(usualEvery)
+		own.scrape(t)
+	}
+	after := workOf(t, c.Node)
+	all := after.at.Sub(before.at)
+	done := c.usual.without(after.since(before), all)
+	tab := newTable(fmt.Sprintf("%s: the default groups without scans, a scrape each %v", c.title, usualEvery), "measured", "aim")
+	tab.row("run time of the node for a scrape", micros(done.cpu/usualScrapes), "15,000 us")
+	tab.row("reductions for a scrape", count(done.reductions/usualScrapes), "")
+	tab.row("part of one scheduler", fmt.Sprintf("%.4f %%", 100*done.cpu.Seconds()/all.Seconds()), "0.1 %")
+	tab.end()
+}
+
+// TestSaturated scrapes a node all of whose schedulers have 100,000 processes that
+// want to run.
+func TestSaturated(t *testing.T) {
+	processes := crowdOf(t, 100_000)
+	c := startCrowd(t, "", "ok", false)
+	p := exportertest.Start(t, exportertest.Options{
+		Config: fmt.Sprintf("cookie_file: cookie\ntargets: [{name: t, epmd: %q, static_configs: [{targets: [%q]}]}]\n", c.EPMD, c.Name),
+		Files:  map[string]string{"cookie": c.Cookie},
+	})
+	p.AwaitUp(c.Name, time.Minute)
+	c.Eval(t, fmt.Sprintf("bench_crowd:runnable(%d)", processes))
+	for _, limit := range []time.Duration{saturatedLimit, shortLimit} {
+		tab := newTable(fmt.Sprintf("%s processes that want to run, scrapes with a limit of %v", count(float64(processes)), limit), "answered after", "age of the reading", "up")
+		for i := range saturatedScrapes {
+			page := p.Probe(c.Name, limit)
+			age, err := exportertest.Sample(page.Body, "erlang_exporter_snapshot_age_seconds")
+			require.NoError(t, err)
+			up, err := exportertest.Sample(page.Body, "erlang_up")
+			require.NoError(t, err)
+			tab.row(fmt.Sprintf("scrape %d", i+1), fmt.Sprintf("%.2f s", page.Took.Seconds()), fmt.Sprintf("%.2f s", age), fmt.Sprintf("%.0f", up))
+			time.Sleep(time.Second)
+		}
+		tab.end()
+	}
+	c.Kill()
+}
