@@ -7,6 +7,7 @@
 //     side by side on one RabbitMQ, idle and busy.
 //   - TestGroups: each group of metrics, and the whole page, on a node with a
 //     million idle processes and on one with 100,000 that keep it busy.
+//   - TestInspections: what the agent looks at once a minute for alarms.
 //   - TestSaturated: a node with 100,000 processes that want to run.
 //   - TestFleet: 100 nodes.
 //   - TestAttachments: one node attached and left a thousand times.

@@ -37,6 +37,8 @@ const (
 	// with one that is shorter than a reading takes.
 	saturatedScrapes, saturatedLimit = 10, 10 * time.Second
 	shortLimit                       = time.Second
+	// inspections are made so often; the cheapest counts.
+	inspections = 4
 )
 
 // crowd is a node with many processes.
@@ -101,10 +103,21 @@ func TestGroups(t *testing.T) {
 	} {
 		c := start()
 		c.groups(t, a)
-		c.inspections(t, a)
 		c.pages(t, a)
+		if c.quiet {
+			c.usually(t, a)
+		}
 		c.Kill()
 	}
+}
+
+// TestInspections measures what the agent looks at once a minute for alarms, on a
+// node with as many processes as shells are looked for among.
+func TestInspections(t *testing.T) {
+	processes := min(9_900, crowdOf(t, 990_000))
+	c := startCrowd(t, count(float64(processes))+" idle processes", fmt.Sprintf("bench_crowd:idle(%d)", processes), true)
+	c.inspections(t, attacher(t))
+	c.Kill()
 }
 
 // groupCost is what one reading of a group costs.
@@ -281,16 +294,18 @@ func (c crowd) inspections(t *testing.T, a *agent.Attacher) {
 		{"history of shells", agent.Monitor{Shells: true}},
 	} {
 		cost := c.inspection(t, a, part.monitor)
+		for range inspections - 1 {
+			// Something else on the machine may be in one of them.
+			if again := c.inspection(t, a, part.monitor); again.cpu < cost.cpu {
+				cost = again
+			}
+		}
 		if i == 0 {
 			attachment = cost
 		} else {
 			cost.reductions, cost.cpu = cost.reductions-attachment.reductions, cost.cpu-attachment.cpu
 		}
-		run := "-"
-		if c.quiet {
-			run = micros(cost.cpu)
-		}
-		tab.row(part.name, count(cost.reductions), run, kilobytes(cost.memory), micros(cost.late))
+		tab.row(part.name, count(cost.reductions), micros(cost.cpu), kilobytes(cost.memory), micros(cost.late))
 	}
 	tab.end()
 }
@@ -318,7 +333,6 @@ func (c crowd) inspection(t *testing.T, a *agent.Attacher, m agent.Monitor) (cos
 func (c crowd) pages(t *testing.T, a *agent.Attacher) {
 	t.Helper()
 	address, end := serve(t, a, c.Node, agent.Settings{}, metrics.NamesBoth)
-	defer end()
 	own := newSide(t, address)
 	own.scrape(t)
 	c.look(t)
@@ -333,9 +347,7 @@ func (c crowd) pages(t *testing.T, a *agent.Attacher) {
 	tab.row("time of a scrape, 99 %", micros(quantile(own.times, 0.99)), "50,000 us")
 	tab.row("the longest that a process waited", micros(late), "")
 	tab.end()
-	if c.quiet {
-		c.usually(t, a)
-	}
+	end()
 }
 
 // usually measures the default groups but for scans at the usual interval.
