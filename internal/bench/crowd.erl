@@ -1,6 +1,6 @@
 %% Nodes with many processes, for the measurements of groups_test.go.
 -module(bench_crowd).
--export([idle/1, busy/2, runnable/1, settled/0, watch/0, look/1]).
+-export([idle/1, busy/2, runnable/1, settled/0, watch/0, watched/0]).
 -export([wait/0, turn/1]).
 
 %% Has N processes wait for nothing.
@@ -71,33 +71,31 @@ settle(Period, Part, Before, Good) ->
 settled() -> persistent_term:get(?MODULE).
 
 %% Starts a process that wants to run each millisecond: it knows how much later
-%% it did at worst, and the most memory that the node had.
+%% it did at worst, and how much memory the node had more than at first.
 watch() ->
-    register(bench_watch, spawn(fun() -> watch(0, 0, 0) end)),
+    register(bench_watch, spawn(fun() -> watch(0, erlang:memory(total), 0, 0) end)),
     ok.
 
-watch(Late, Memory, N) ->
+watch(Late, Before, More, N) ->
     Begun = now_us(),
     receive
-        {look, From, Ref} ->
-            From ! {Ref, {Late, Memory}},
-            watch(0, erlang:memory(total), 1)
+        {watched, From, Ref} -> From ! {Ref, {Late, More}}
     after 1 ->
         Over = now_us() - Begun - 1000,
         Most =
             case N rem 10 of
-                0 -> max(Memory, erlang:memory(total));
-                _ -> Memory
+                0 -> max(More, erlang:memory(total) - Before);
+                _ -> More
             end,
-        watch(max(Late, Over), Most, N + 1)
+        watch(max(Late, Over), Before, Most, N + 1)
     end.
 
 now_us() -> erlang:monotonic_time(microsecond).
 
-%% {Microseconds, Bytes} at worst since the last look; a part of them.
-look(Element) ->
+%% Ends it: {Microseconds, Bytes}.
+watched() ->
     Ref = make_ref(),
-    bench_watch ! {look, self(), Ref},
+    bench_watch ! {watched, self(), Ref},
     receive
-        {Ref, All} -> element(Element, All)
+        {Ref, All} -> All
     end.

@@ -72,7 +72,6 @@ func startCrowd(t *testing.T, title, expr string, quiet bool) crowd {
 	if strings.Contains(expr, "busy") {
 		require.Eventually(t, func() bool { return n.Eval(t, "bench_crowd:settled()") == "settled" }, 5*time.Minute, time.Second)
 	}
-	n.Eval(t, "bench_crowd:watch()")
 	c := crowd{Node: n, title: title, quiet: quiet}
 	if quiet {
 		c.usual = restOf(t, n)
@@ -80,12 +79,29 @@ func startCrowd(t *testing.T, title, expr string, quiet bool) crowd {
 	return c
 }
 
-// look is the longest that a process waited, and the most memory, since the last.
-func (c crowd) look(t *testing.T) (late time.Duration, memory float64) {
+// watched is the longest that a process waited while something was done, and how
+// much memory the node had more at most. Who watches costs the node more than what
+// is watched does, so that it is not there when run time is measured.
+func (c crowd) watched(t *testing.T, do func()) (late time.Duration, memory float64) {
 	t.Helper()
-	memory = number(t, c.Node, "begin put(looked, {bench_crowd:look(1)}), erlang:memory(total) end")
-	late = time.Duration(number(t, c.Node, "element(1, get(looked))")) * time.Microsecond
-	return late, memory
+	c.Eval(t, "bench_crowd:watch()")
+	do()
+	fields := strings.Split(strings.Trim(c.Eval(t, "bench_crowd:watched()"), "{}"), ",")
+	require.Len(t, fields, 2)
+	us, err := strconv.ParseInt(fields[0], 10, 64)
+	require.NoError(t, err)
+	memory, err = strconv.ParseFloat(fields[1], 64)
+	require.NoError(t, err)
+	return time.Duration(us) * time.Microsecond, memory
+}
+
+// ran is the run time of the node for something, less what it does anyway.
+func (c crowd) ran(t *testing.T, do func()) time.Duration {
+	t.Helper()
+	before := workOf(t, c.Node)
+	do()
+	after := workOf(t, c.Node)
+	return c.usual.without(after.since(before), after.at.Sub(before.at)).cpu
 }
 
 // TestGroups measures what each group of metrics costs a node with a million idle
@@ -102,6 +118,7 @@ func TestGroups(t *testing.T) {
 		},
 	} {
 		c := start()
+		c.visit(t, a)
 		c.groups(t, a)
 		c.pages(t, a)
 		if c.quiet {
@@ -132,7 +149,7 @@ type groupCost struct {
 
 func (c crowd) groups(t *testing.T, a *agent.Attacher) {
 	t.Helper()
-	base := c.delay(t)
+	base, _ := c.watched(t, func() { time.Sleep(5 * time.Second) })
 	tab := newTable(fmt.Sprintf("%s: what one reading of a group costs, with that of the agent's own; without, a process waited %s at worst", c.title, micros(base)),
 		"time", "at most", "reductions", "run time", "memory", "longest delay")
 	for _, name := range append(groupNames(), snapshot.Carriers) {
@@ -147,22 +164,69 @@ func (c crowd) groups(t *testing.T, a *agent.Attacher) {
 }
 
 func (c crowd) cells(cost groupCost) []string {
-	run := "-"
-	if c.quiet {
-		run = micros(cost.cpu)
-	}
 	return []string{
-		micros(quantile(cost.times, 0.5)), micros(slices.Max(cost.times)), count(cost.reductions), run, kilobytes(cost.memory), micros(cost.late),
+		micros(quantile(cost.times, 0.5)), micros(slices.Max(cost.times)), count(cost.reductions), c.runTime(cost.cpu), kilobytes(cost.memory), micros(cost.late),
 	}
 }
 
-// delay is how long a process waits at worst in some seconds without readings.
-func (c crowd) delay(t *testing.T) time.Duration {
+// settle waits until what an attachment or a detachment has set going is over: to
+// remove a module a node looks at each of its processes.
+func (c crowd) settle(t *testing.T) {
 	t.Helper()
-	c.look(t)
-	time.Sleep(5 * time.Second)
-	late, _ := c.look(t)
-	return late
+	const look = 300 * time.Millisecond
+	if !c.quiet {
+		time.Sleep(3 * look)
+		return
+	}
+	for range 100 {
+		before := workOf(t, c.Node)
+		time.Sleep(look)
+		after := workOf(t, c.Node)
+		if c.usual.without(after.since(before), look).cpu < look/50 {
+			return
+		}
+	}
+	t.Log("the node does not come to rest")
+}
+
+// visit measures what it costs to attach the node and to leave it.
+func (c crowd) visit(t *testing.T, a *agent.Attacher) {
+	t.Helper()
+	var session *agent.Session
+	steps := []struct {
+		name string
+		do   func()
+	}{
+		{"attach", func() { session = c.attach(t, a, alone(snapshot.Agent)) }},
+		{"leave", func() { require.NoError(t, session.Detach(t.Context())) }},
+	}
+	costs := make([]groupCost, len(steps))
+	for i, step := range steps {
+		c.settle(t)
+		costs[i].cpu = c.ran(t, func() {
+			begun := time.Now()
+			step.do()
+			costs[i].times = append(costs[i].times, time.Since(begun))
+			c.settle(t)
+		})
+	}
+	tab := newTable(c.title+": what it costs to attach the node, and to leave it", "time", "run time", "longest delay")
+	for i, step := range steps {
+		late, _ := c.watched(t, func() {
+			step.do()
+			time.Sleep(5 * time.Second)
+		})
+		tab.row(step.name, micros(costs[i].times[0]), c.runTime(costs[i].cpu), micros(late))
+	}
+	tab.end()
+}
+
+// runTime is shown where it is that of readings alone.
+func (c crowd) runTime(d time.Duration) string {
+	if !c.quiet {
+		return "-"
+	}
+	return micros(d)
 }
 
 // groupNames are those of an agent but for applications' own, in its order.
@@ -207,21 +271,26 @@ func (c crowd) group(t *testing.T, a *agent.Attacher, name string) groupCost {
 		readings = 1
 	}
 	var cost groupCost
-	var memory float64
-	for range groupSessions {
-		session := c.attach(t, a, alone(name), sources...)
-		_, memory = c.look(t)
-		reductions, before := session.Cost().Reductions, workOf(t, c.Node)
+	readSome := func(session *agent.Session) {
 		for range readings {
 			got := c.read(t, session, name)
 			cost.missing = got.Missing
 			cost.times = append(cost.times, got.Duration)
 		}
-		after := workOf(t, c.Node)
-		late, most := c.look(t)
-		cost.late, cost.memory = max(cost.late, late), max(cost.memory, most-memory)
-		cost.reductions += float64(session.Cost().Reductions-reductions) / float64(readings*groupSessions)
-		cost.cpu += c.usual.without(after.since(before), after.at.Sub(before.at)).cpu / time.Duration(readings*groupSessions)
+	}
+	for i := range groupSessions {
+		session := c.attach(t, a, alone(name), sources...)
+		c.settle(t)
+		if i%2 == 0 {
+			reductions := session.Cost().Reductions
+			cost.cpu += c.ran(t, func() { readSome(session) }) / time.Duration(readings*groupSessions/2)
+			// What helpers have cost is in the account only with the next reading.
+			c.read(t, session, snapshot.Agent)
+			cost.reductions += float64(session.Cost().Reductions-reductions) / float64(readings*groupSessions/2)
+		} else {
+			late, memory := c.watched(t, func() { readSome(session) })
+			cost.late, cost.memory = max(cost.late, late), max(cost.memory, memory)
+		}
 		require.NoError(t, session.Detach(t.Context()))
 	}
 	return cost
@@ -241,35 +310,44 @@ func (c crowd) read(t *testing.T, session *agent.Session, name string) snapshot.
 	return all.Collectors[0]
 }
 
-// scan waits for one scan: its time is from its beginning to its end, with pauses.
+// scan waits for two scans: the time of one is from its beginning to its end, with
+// pauses.
 func (c crowd) scan(t *testing.T, a *agent.Attacher, name string) groupCost {
 	t.Helper()
-	session := c.attach(t, a, alone(name))
-	_, memory := c.look(t)
-	before := workOf(t, c.Node)
 	var cost groupCost
+	for _, measure := range []func(do func()){
+		func(do func()) { cost.cpu = c.ran(t, do) },
+		func(do func()) { cost.late, cost.memory = c.watched(t, do) },
+	} {
+		session := c.attach(t, a, alone(name))
+		c.settle(t)
+		measure(func() {
+			got, reductions := c.oneScan(t, session, name)
+			cost.missing, cost.times, cost.reductions = got.Missing, []time.Duration{got.Duration}, reductions
+		})
+		require.NoError(t, session.Detach(t.Context()))
+		if cost.missing != "" {
+			return cost
+		}
+	}
+	return cost
+}
+
+// oneScan waits for a scan, and gives what it told and its reductions.
+func (c crowd) oneScan(t *testing.T, session *agent.Session, name string) (snapshot.Collector, float64) {
+	t.Helper()
 	for begun := time.Now(); ; time.Sleep(time.Second) {
 		all, err := session.Snapshot(t.Context(), snapshot.Request{Collectors: []string{name, snapshot.Agent}})
 		require.NoError(t, err)
 		got := all.Collectors[0]
-		if got.Missing != "" || name == snapshot.Processes && !hasScan(all) {
-			if !strings.Contains(got.Missing, "first time") && got.Missing != "" {
-				return groupCost{missing: got.Missing}
-			}
+		if strings.Contains(got.Missing, "first time") || name == snapshot.Processes && !hasScan(all) {
 			require.Less(t, time.Since(begun), 3*time.Minute, "%s: %+v", name, got)
 			continue
 		}
-		cost.times = []time.Duration{got.Duration}
-		agentTable, _ := all.Table("agent")
-		cost.reductions, _ = agentTable.Value("scan_reductions")
-		break
+		own, _ := all.Table("agent")
+		reductions, _ := own.Value("scan_reductions")
+		return got, reductions
 	}
-	after := workOf(t, c.Node)
-	late, most := c.look(t)
-	cost.late, cost.memory = late, max(0, most-memory)
-	cost.cpu = c.usual.without(after.since(before), after.at.Sub(before.at)).cpu
-	require.NoError(t, session.Detach(t.Context()))
-	return cost
 }
 
 func hasScan(all *snapshot.Snapshot) bool {
@@ -300,6 +378,7 @@ func (c crowd) inspections(t *testing.T, a *agent.Attacher) {
 				cost = again
 			}
 		}
+		cost.late, cost.memory = c.watched(t, func() { c.inspection(t, a, part.monitor) })
 		if i == 0 {
 			attachment = cost
 		} else {
@@ -310,21 +389,19 @@ func (c crowd) inspections(t *testing.T, a *agent.Attacher) {
 	tab.end()
 }
 
+// inspection attaches the node and stays for as long as the agent needs to look.
 func (c crowd) inspection(t *testing.T, a *agent.Attacher, m agent.Monitor) (cost groupCost) {
 	t.Helper()
 	s := alone(snapshot.VMEvents)
 	s.Monitor = m
-	_, memory := c.look(t)
-	before := workOf(t, c.Node)
-	session := c.attach(t, a, s)
-	time.Sleep(5 * time.Second) // shells are looked for in slices with pauses
-	after := workOf(t, c.Node)
-	late, most := c.look(t)
+	c.settle(t)
+	var session *agent.Session
+	cost.cpu = c.ran(t, func() {
+		session = c.attach(t, a, s)
+		time.Sleep(5 * time.Second) // shells are looked for in slices with pauses
+	})
 	c.read(t, session, snapshot.VMEvents)
-	cost = groupCost{
-		reductions: float64(session.Cost().Reductions), cpu: c.usual.without(after.since(before), after.at.Sub(before.at)).cpu,
-		late: late, memory: max(0, most-memory),
-	}
+	cost.reductions = float64(session.Cost().Reductions)
 	require.NoError(t, session.Detach(t.Context()))
 	return cost
 }
@@ -335,12 +412,12 @@ func (c crowd) pages(t *testing.T, a *agent.Attacher) {
 	address, end := serve(t, a, c.Node, agent.Settings{}, metrics.NamesBoth)
 	own := newSide(t, address)
 	own.scrape(t)
-	c.look(t)
-	for range pageScrapes {
-		own.times = append(own.times, own.scrape(t))
-		time.Sleep(pageEvery)
-	}
-	late, _ := c.look(t)
+	late, _ := c.watched(t, func() {
+		for range pageScrapes {
+			own.times = append(own.times, own.scrape(t))
+			time.Sleep(pageEvery)
+		}
+	})
 	require.Contains(t, own.page, "\nerlang_up 1\n")
 	tab := newTable(fmt.Sprintf("%s: %d scrapes of the default page, %d families, %d series", c.title, pageScrapes, own.families(), own.series()), "measured", "aim")
 	tab.row("time of a scrape, median", micros(quantile(own.times, 0.5)), "")
@@ -357,6 +434,7 @@ func (c crowd) usually(t *testing.T, a *agent.Attacher) {
 	defer end()
 	own := newSide(t, address)
 	own.scrape(t)
+	c.settle(t)
 	before := workOf(t, c.Node)
 	for range usualScrapes {
 		time.Sleep(usualEvery)
