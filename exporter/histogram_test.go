@@ -39,7 +39,7 @@ func TestHistogram(t *testing.T) {
 	for i, bin := range h.Bins {
 		// Values 1 to 100, one of each: so many are at most that.
 		want += bin.Count
-		require.InDelta(t, min(bin.UpTo, 100), want, 1, "bin %d", i)
+		require.InDelta(t, want, min(bin.UpTo, 100), 1, "bin %d", i)
 	}
 
 	for query, refused := range map[string]struct {

@@ -108,23 +108,24 @@ func (c crowd) ran(t *testing.T, do func()) time.Duration {
 // processes, and one with 100,000 that use 70 % of its schedulers.
 func TestGroups(t *testing.T) {
 	idle, busy := crowdOf(t, 1_000_000), crowdOf(t, 100_000)
-	a := attacher(t)
-	for _, start := range []func() crowd{
-		func() crowd {
-			return startCrowd(t, count(float64(idle))+" idle processes", fmt.Sprintf("bench_crowd:idle(%d)", idle), true)
-		},
-		func() crowd {
-			return startCrowd(t, count(float64(busy))+" processes at 70 % CPU", fmt.Sprintf("bench_crowd:busy(%d, 70)", busy), false)
-		},
+	for _, scene := range []struct {
+		name, title, expr string
+		quiet             bool
+	}{
+		{"idle", count(float64(idle)) + " idle processes", fmt.Sprintf("bench_crowd:idle(%d)", idle), true},
+		{"busy", count(float64(busy)) + " processes at 70 % CPU", fmt.Sprintf("bench_crowd:busy(%d, 70)", busy), false},
 	} {
-		c := start()
-		c.visit(t, a)
-		c.groups(t, a)
-		c.pages(t, a)
-		if c.quiet {
-			c.usually(t, a)
-		}
-		c.Kill()
+		t.Run(scene.name, func(t *testing.T) {
+			c := startCrowd(t, scene.title, scene.expr, scene.quiet)
+			a := attacher(t)
+			c.visit(t, a)
+			c.groups(t, a)
+			c.pages(t, a)
+			if c.quiet {
+				c.usually(t, a)
+			}
+			c.Kill()
+		})
 	}
 }
 
