@@ -78,7 +78,7 @@ fuzz: check-go ## every fuzz target for FUZZTIME (20s), one after the other; FUZ
 .PHONY: bench
 bench: setup-e2e setup-loki ## what things cost: benchmarks, then real nodes, scrapes, deployments and uploads
 	@go test -run '^$$' -bench . -benchmem ./...
-	go test -tags bench -count 1 -v -timeout 60m ./internal/bench
+	go test -tags bench -count 1 -v -timeout 120m ./internal/bench
 
 .PHONY: lint
 lint: setup $(GOLANGCI_LINT) ## golangci-lint, gofmt, vet, module files, Erlang warnings, generated files, scripts

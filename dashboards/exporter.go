@@ -133,7 +133,7 @@ func exporterAgents() []panel {
 		{
 			id: 30, kind: lines, title: "Round trip of a reading, top 5", w: 8, h: 8, unit: "s", least: zero,
 			normal: "some milliseconds.", ill: "seconds: the node is overloaded or far away.", todo: "see the run queue of the node.",
-			queries: []query{{expr: top(5, maxBy("node", nodes.of("erlang_exporter_snapshot_round_trip_seconds"))), legend: "{{node}}"}},
+			queries: []query{{expr: top(5, maxBy("node", nodes.of("erlang_exporter_dist_rtt_seconds"))), legend: "{{node}}"}},
 		},
 		{
 			id: 31, kind: lines, title: "Time of collectors on the node, top 5", w: 8, h: 8, unit: "s", least: zero,
@@ -190,10 +190,11 @@ func exporterAgents() []panel {
 			columns: []column{{name: "node", title: "Node", link: true}, {name: "collector", title: "Collector"}, {name: "reason", title: "Reason"}, {name: "Value"}},
 		},
 		{
-			id: 38, kind: lines, title: "Agents that shed, wait or drop", w: 12, h: 8, unit: "short", least: zero, none: "No agent sheds, waits or drops.",
+			id: 38, kind: lines, title: "Agents that shed, wait or drop", w: 12, h: 8, unit: "short", least: zero, none: "No agent sheds, waits or drops, and none is missing.",
 			normal: "nothing is drawn.", ill: "shedding: the node is at the agent's limits. dropped: the exporter or the network did not take readings or events in time.", todo: "see reductions and bytes above.",
 			queries: []query{
 				{expr: maxBy("node", nodes.of("erlang_exporter_agent_shedding")) + " > 0", legend: "{{node}} sheds"},
+				{expr: maxBy("node", nodes.of("erlang_up")) + " > " + maxBy("node", nodes.of("erlang_exporter_agent_up")), legend: "{{node}} has no agent"},
 				{expr: maxBy("node", nodes.of("erlang_exporter_agent_message_queue_len")) + " > 10", legend: "{{node}} messages wait"},
 				{expr: maxBy("node", nodes.rate("erlang_exporter_agent_dropped_total")) + " > 0", legend: "{{node}} drops a second"},
 				{expr: maxBy("node, source", nodes.rate("erlang_exporter_agent_events_dropped_total")) + " > 0", legend: "{{node}} {{source}} events dropped a second"},

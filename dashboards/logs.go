@@ -147,16 +147,16 @@ func logSinks() []panel {
 			queries: []query{{expr: sumBy("sink, reason", anything.rate("erlang_exporter_log_lines_dropped_total")), legend: "{{sink}} {{reason}}"}},
 		},
 		{
-			id: 32, kind: lines, title: "Retries a second, and time to deliver, 90 %", w: 8, h: 7, unit: "short", least: zero, none: "No receiver is configured.",
-			normal: "no retries, and below a second.", ill: "retries that go on: the receiver is away.", todo: "see the receiver, and what the exporter's log says of it.",
+			id: 32, kind: lines, title: "Failed deliveries a second, and time to deliver, 90 %", w: 8, h: 7, unit: "short", least: zero, none: "No receiver is configured.",
+			normal: "no failures, and below a second.", ill: "failures that go on: the receiver is away; they are made again.", todo: "see the receiver, and what the exporter's log says of it.",
 			queries: []query{
-				{expr: sumBy("sink", anything.rate("erlang_exporter_log_send_retries_total")), legend: "{{sink}} retries"},
+				{expr: sumBy("sink", anything.rate("erlang_exporter_push_errors_total")), legend: "{{sink}} failures"},
 				{expr: "histogram_quantile(0.9, " + sumBy("sink, le", anything.rate("erlang_exporter_log_send_duration_seconds_bucket")) + ")", legend: "{{sink}} seconds"},
 			},
 		},
 		{
 			id: 33, kind: lines, title: "Entries that wait", w: 8, h: 7, unit: "short", least: zero, none: "No receiver is configured.",
-			normal: "near zero.", ill: "grows: the receiver is away or too slow.", todo: "see the retries above.",
+			normal: "near zero.", ill: "grows: the receiver is away or too slow.", todo: "see the failures above.",
 			queries: []query{{expr: sumBy("sink", "erlang_exporter_log_queue_entries"), legend: "{{sink}}"}},
 		},
 		{

@@ -95,6 +95,14 @@ func nodeEventsOfVM() []panel {
 			todo:    "nothing, or look at what that process logs.",
 			queries: []query{{expr: "max(" + nodes.of("erlang_vm_system_monitor_available") + ")"}},
 		},
+		{
+			id: 64, kind: lines, title: "Alarms that the node itself has", w: 24, h: 6, unit: "short", least: zero, none: "Neither SASL nor Elarm runs on this node.",
+			normal: "0.", ill: "any that stay.", todo: "see dashboard Alarms, which has each of them with its text.",
+			queries: []query{
+				{expr: maxBy("node", nodes.of("erlang_vm_sasl_alarms")), legend: "SASL"},
+				{expr: maxBy("node, severity, state", nodes.of("erlang_vm_elarm_alarms")) + " > 0", legend: "Elarm {{severity}} {{state}}"},
+			},
+		},
 	}
 }
 

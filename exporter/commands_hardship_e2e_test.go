@@ -93,7 +93,7 @@ func TestScrapesDuringThousandCalls(t *testing.T) {
 	calls.Wait()
 	require.NotZero(t, refused.Load())
 	require.Equal(t, fmt.Sprintf("[{n,%d}]", done.Load()), n.Eval(t, "ets:lookup(count, n)"), "each once")
-	require.NotZero(t, c.Sample(`erlang_exporter_commands_total{outcome="ok"}`))
+	require.NotZero(t, c.Sample(`erlang_exporter_commands_total{command="call",node="`+n.Name+`",result="ok"}`))
 }
 
 // TestAnswersOfGigabytes are ended on the node, which goes on as before.

@@ -177,7 +177,7 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	if err != nil {
 		return err
 	}
-	if e.graphite, err = newGraphite(c, e.pages, e.logger, registry); err != nil {
+	if e.graphite, err = newGraphite(c, e.pages, e.logging.sinks, e.logger, registry); err != nil {
 		return err
 	}
 	watched, err := newLive(e.pages, e.logger, registry)
@@ -190,7 +190,7 @@ func (e *Exporter) wireHTTP(c *config.Config, registry *prometheus.Registry) err
 	}
 	e.api, err = api.New(api.Options{
 		Backend: backend{e.fleet}, Alarms: alarmBackend{e.alarms.manager}, Topology: apiTopology{e.fleet, e.topology},
-		Notifications: e.logging, Commands: e.commands, Live: liveBackend{watched, e.pages}, Past: past,
+		Notifications: e.logging, Commands: e.commands, Live: liveBackend{watched, e.pages, e.fleet.Session}, Past: past,
 		Logger: e.logger, Registerer: registry,
 	})
 	if err != nil {

@@ -11,11 +11,12 @@ import (
 
 	"github.com/erlops/erlops/exporter/config"
 	"github.com/erlops/erlops/exporter/metrics"
+	"github.com/erlops/erlops/exporter/sink"
 	"github.com/erlops/erlops/exporter/sink/graphite"
 )
 
 // newGraphite makes what pushes to Graphite; nil when none is configured.
-func newGraphite(c *config.Config, pages *metrics.Handler, logger *slog.Logger, r prometheus.Registerer) (*graphite.Pusher, error) {
+func newGraphite(c *config.Config, pages *metrics.Handler, sinks *sink.Metrics, logger *slog.Logger, r prometheus.Registerer) (*graphite.Pusher, error) {
 	g := c.Graphite
 	if g == nil {
 		return nil, nil
@@ -30,7 +31,7 @@ func newGraphite(c *config.Config, pages *metrics.Handler, logger *slog.Logger, 
 		Include: g.IncludePatterns(), Exclude: g.ExcludePatterns(),
 		Interval: duration(g.Interval), Timeout: duration(g.Timeout), Buffer: int64(g.Buffer), Resend: duration(g.Resend),
 		Nodes: pages.NodeNames, Read: graphiteReading(pages), ReadTimeout: duration(c.Timeouts.Scrape),
-		Logger: logger, Registerer: r,
+		Failures: sinks.Failures("graphite"), Logger: logger, Registerer: r,
 	}
 	if g.Resend == 0 {
 		o.Resend = -1 // as configured, and not the default

@@ -15,6 +15,7 @@ import (
 	"github.com/erlops/erlops/exporter/api"
 	"github.com/erlops/erlops/exporter/live"
 	"github.com/erlops/erlops/exporter/metrics"
+	"github.com/erlops/erlops/exporter/node"
 	"github.com/erlops/erlops/exporter/snapshot"
 )
 
@@ -79,8 +80,9 @@ func (liveSource) IsExpensive(collector string) bool {
 
 // liveBackend is the hub as the API sees it.
 type liveBackend struct {
-	hub   *live.Hub
-	pages *metrics.Handler
+	hub     *live.Hub
+	pages   *metrics.Handler
+	session func(node string) (node.Session, error)
 }
 
 func (b liveBackend) Watch(ctx context.Context, node string, names []string, interval time.Duration) (api.LiveWatch, error) {

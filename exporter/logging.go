@@ -38,6 +38,7 @@ const (
 type logging struct {
 	log    *logs.Log
 	loki   *sink.Loki // nil without one
+	sinks  *sink.Metrics
 	queues []*sink.Queue
 	logger *slog.Logger
 
@@ -83,6 +84,7 @@ func (l *logging) openSinks(c *config.Config, r prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
+	l.sinks = metrics
 	labels := c.ExternalLabels
 	open := func(name string, s sink.Sender, change func(*sink.Options)) error {
 		o := sink.Options{Name: name, Sender: s, Metrics: metrics, MaxBytes: int64(c.Logs.Queue.Size), Logger: l.logger}

@@ -137,7 +137,7 @@ func (s *toLoki) restart(extra string) {
 func (s *toLoki) requireAwaited(why string, wrong, right func()) {
 	t := s.t
 	t.Helper()
-	const retries = `erlang_exporter_log_send_retries_total{sink="loki"}`
+	const retries = `erlang_exporter_push_errors_total{sink="loki"}`
 	s.log(0, 100)
 	s.requireAll(100)
 	require.NotContains(t, s.p.Log(), undelivered)

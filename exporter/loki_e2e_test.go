@@ -143,7 +143,7 @@ func TestLokiHasEveryEntry(t *testing.T) {
 
 	// It takes connections and answers nothing, so that nobody knows what it has
 	// of a batch.
-	const retries = `erlang_exporter_log_send_retries_total{sink="loki"}`
+	const retries = `erlang_exporter_push_errors_total{sink="loki"}`
 	before := s.p.Sample(retries)
 	s.loki.Pause()
 	s.log(4500, 5000)
@@ -226,7 +226,7 @@ func TestLokiLimits(t *testing.T) {
 			s := startToLoki(t, limits)
 			s.node.Eval(t, `[logger:error("numbered ~b", [I], #{number => I, padding => lists:duplicate(400, $x)}) || I <- lists:seq(0, 1999)], ok`)
 			s.requireAll(2000)
-			require.NotZero(t, s.p.Sample(`erlang_exporter_log_send_retries_total{sink="loki"}`))
+			require.NotZero(t, s.p.Sample(`erlang_exporter_push_errors_total{sink="loki"}`))
 			require.NotContains(t, s.p.Log(), "refuses")
 		})
 	}

@@ -41,7 +41,7 @@ func agentSettings(
 
 func appSettings(c *config.Config) agent.Apps {
 	apps := agent.Apps{
-		Max: c.Limits.Source, Timeout: duration(c.Metrics.AppTimeout),
+		Max: c.Limits.Source, MaxBytes: int(min(4<<20, c.Limits.Frame/2)), Timeout: duration(c.Metrics.AppTimeout),
 		Include: anyOf(c.Metrics.Include), Exclude: anyOf(c.Metrics.Exclude),
 	}
 	for _, p := range c.Metrics.Counters {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/erlops/erlops/exporter/agent"
+	"github.com/erlops/erlops/exporter/snapshot"
 	"github.com/erlops/erlops/internal/erltest"
 )
 
@@ -308,6 +309,7 @@ func TestElarmHostileTerms(t *testing.T) {
 	}
 }
 
+<<<<<<< HEAD
 // TestSupervisorGivesUpInAFlood has a supervisor end while the node logs more
 // than it may tell: the entry is dropped, and the supervisor is counted.
 func TestSupervisorGivesUpInAFlood(t *testing.T) {
@@ -346,5 +348,42 @@ func TestSupervisorGivesUpInAFlood(t *testing.T) {
 		return times == supervisors && named == 50
 	}, patience, 50*time.Millisecond)
 	require.Less(t, told.Load(), int64(supervisors), "nothing was dropped: the test proves nothing")
+=======
+// TestAlarmsAreCounted: the reading says how many alarms the node has, and nothing
+// where nobody looks or there is nothing to look at.
+func TestAlarmsAreCounted(t *testing.T) {
+	t.Parallel()
+	n := erltest.Start(t, erltest.Options{})
+	a := exporter(t, "erl_exporter@localhost", agent.Options{})
+	s := attach(t, a, n, agent.Settings{})
+	require.Equal(t, "switched off", collector(t, read(t, s), snapshot.Alarms).Missing)
+	require.NoError(t, s.Detach(deadline(t)))
+
+	n.StartElarm(t)
+	n.Eval(t, `{ok, _} = elarm:start_server(second, [{config, [{hot, [{severity, critical}]}]}]),
+		elarm:raise(link_down, bergen, 1), elarm:raise(link_down, oslo, 1), elarm:raise(second, hot, cpu, undefined)`)
+	target := target(n, agent.Settings{})
+	target.Sources = []agent.Source{agent.SASLSource(func(agent.SASLEvent) {}), agent.ElarmSource(func(agent.ElarmEvent) {})}
+	s, err := a.Attach(deadline(t), target)
+	require.NoError(t, err)
+	elarm := func() map[string]float64 { return column(t, table(t, read(t, s), "elarm_alarms"), "alarms") }
+	sasl := func() (float64, bool) { return table(t, read(t, s), "sasl_alarms").Value("alarms") }
+	require.Eventually(t, func() bool { return elarm()["indeterminate new"] == 2 }, patience, 20*time.Millisecond)
+	require.Len(t, elarm(), 10, "every severity in both states")
+	require.InDelta(t, 1, elarm()["critical new"], 0)
+	require.Zero(t, elarm()["minor new"])
+	_, known := sasl()
+	require.False(t, known, "SASL does not run")
+
+	n.Eval(t, `ok = elarm:acknowledge(link_down, oslo, <<"anna">>)`)
+	require.Eventually(t, func() bool { return elarm()["indeterminate acknowledged"] == 1 && elarm()["indeterminate new"] == 1 }, patience, 20*time.Millisecond)
+	n.Eval(t, `{ok, _} = application:ensure_all_started(sasl), alarm_handler:set_alarm({{disk, "/"}, full}), alarm_handler:set_alarm({{disk, "/var"}, full})`)
+	require.Eventually(t, func() bool { got, _ := sasl(); return got == 2 }, patience, 20*time.Millisecond)
+	n.Eval(t, `alarm_handler:clear_alarm({disk, "/"}), ok = elarm:manual_clear(link_down, bergen, <<"anna">>)`)
+	require.Eventually(t, func() bool {
+		got, _ := sasl()
+		return got == 1 && elarm()["indeterminate new"] == 0
+	}, patience, 20*time.Millisecond)
+>>>>>>> w4
 	require.NoError(t, s.Detach(deadline(t)))
 }

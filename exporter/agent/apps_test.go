@@ -116,16 +116,16 @@ func TestFolsom(t *testing.T) {
 	}
 	require.True(t, slices.ContainsFunc(c.Families, func(f snapshot.Family) bool { return strings.HasPrefix(f.Name, "folsom_a_b") }))
 
-	bins, err := s.Bins(deadline(t), snapshot.Folsom, "{latency,1}")
+	bins, err := agent.Bins(deadline(t), s, snapshot.Folsom, "{latency,1}")
 	require.NoError(t, err)
 	sum := int64(0)
 	for _, b := range bins {
 		sum += b.Count
 	}
 	require.EqualValues(t, 100, sum)
-	_, err = s.Bins(deadline(t), snapshot.Folsom, "sessions")
+	_, err = agent.Bins(deadline(t), s, snapshot.Folsom, "sessions")
 	require.ErrorIs(t, err, agent.ErrNoHistogram)
-	_, err = s.Bins(deadline(t), snapshot.Folsom, "nowhere")
+	_, err = agent.Bins(deadline(t), s, snapshot.Folsom, "nowhere")
 	require.ErrorIs(t, err, agent.ErrNoHistogram)
 
 	// The second reading has the same metrics, without their being sent again.

@@ -334,6 +334,9 @@ func isShed(t etf.Term) bool {
 // failure puts in words why a collector failed.
 func failure(t etf.Term) string {
 	reason, _ := t.(etf.Tuple)
+	if len(reason) == 2 && reason[0] == etf.Atom("too_large") {
+		return fmt.Sprintf("more than fits into a message: %s bytes", etf.Format(reason[1]))
+	}
 	if len(reason) == 2 {
 		milliseconds, _ := reason[1].(int64)
 		took := time.Duration(milliseconds) * time.Millisecond

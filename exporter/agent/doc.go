@@ -26,7 +26,7 @@
 // lasts, and every reading looks who else does: the exporter whose node name
 // sorts first goes on, the session of any other ends with *OwnedError.
 //
-// # Protocol, version 3
+// # Protocol, version 4
 //
 // Attach makes these remote calls, through rex:
 //
@@ -37,7 +37,7 @@
 //	lists:zipwith(fun erlang:apply/2, Funs, Args)
 //	    unless the node has it: code:soft_purge/1, code:load_binary/3,
 //	    code:soft_purge/1, then
-//	    erl_exporter_agent:start({3, Owner, LeaseMs, Settings})
+//	    erl_exporter_agent:start({4, Owner, LeaseMs, Settings})
 //	application:which_applications(5000)
 //
 // Owner is the connection's process, Settings a map: deadline (ms),
@@ -46,7 +46,7 @@
 // sources, a map from each source to its configuration.
 // start/1 answers
 //
-//	{ok, Agent, {3, Schema, Info, MSAccOurs}}   it runs
+//	{ok, Agent, {4, Schema, Info, MSAccOurs}}   it runs
 //	{error, owned}                              another agent was faster
 //	{error, {protocol, Version}}                not this version
 //

@@ -70,7 +70,7 @@ type hello struct {
 
 // protocol is the version of messages and state that this package and the
 // embedded module speak.
-const protocol = 3
+const protocol = 4
 
 func parseHello(t etf.Term) (hello, error) {
 	tuple, ok := t.(etf.Tuple)

@@ -38,8 +38,8 @@ type plainItem struct {
 var collectorNames = []string{
 	snapshot.Memory, snapshot.Statistics, snapshot.SystemInfo, snapshot.VM, snapshot.Schedulers, snapshot.Allocators,
 	snapshot.MSAcc, snapshot.Distribution, snapshot.Mnesia, snapshot.OSProcess, snapshot.Code, snapshot.Ports, snapshot.ETS,
-	snapshot.VIP, snapshot.OSMon, snapshot.Processes, snapshot.Carriers, snapshot.VMEvents, snapshot.Folsom, snapshot.Exometer,
-	snapshot.Prometheus, snapshot.Telemetry, snapshot.Logs, snapshot.Agent,
+	snapshot.VIP, snapshot.OSMon, snapshot.Processes, snapshot.Carriers, snapshot.VMEvents, snapshot.Alarms, snapshot.Folsom,
+	snapshot.Exometer, snapshot.Prometheus, snapshot.Telemetry, snapshot.Logs, snapshot.Agent,
 }
 
 // attachPlain makes a session without an agent. It fails with *OwnedError when
@@ -131,7 +131,7 @@ func (p *plain) read(ctx context.Context, asked []string) (*snapshot.Snapshot, e
 		return nil, err
 	}
 	now := time.Now()
-	read := &snapshot.Snapshot{Taken: now, RoundTrip: now.Sub(start), Bytes: int(p.conn.Stats().BytesIn - before)}
+	read := &snapshot.Snapshot{Agentless: true, Taken: now, RoundTrip: now.Sub(start), Bytes: int(p.conn.Stats().BytesIn - before)}
 	for _, name := range asked {
 		c := snapshot.Collector{Name: name}
 		if item, ok := p.item(name); ok {

@@ -125,7 +125,7 @@ func TestReleasedOtherProtocol(t *testing.T) {
 	s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
 	require.Equal(t, agent.AgentNone, s.Info().Agent)
 	all := read(t, s)
-	require.Equal(t, "the node's application erl_exporter_agent speaks protocol 1 and this exporter 3",
+	require.Equal(t, "the node's application erl_exporter_agent speaks protocol 1 and this exporter 4",
 		collector(t, all, snapshot.Allocators).Missing)
 	require.NotEmpty(t, collector(t, all, snapshot.Memory).Tables)
 	require.NoError(t, s.Detach(deadline(t)))

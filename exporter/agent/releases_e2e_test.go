@@ -53,7 +53,7 @@ func TestReleases(t *testing.T) {
 func requirePresent(t *testing.T, c snapshot.Collector) {
 	t.Helper()
 	switch c.Name {
-	case snapshot.Logs, snapshot.OSMon, snapshot.Folsom, snapshot.Exometer, snapshot.Prometheus, snapshot.Telemetry:
+	case snapshot.Logs, snapshot.Alarms, snapshot.OSMon, snapshot.Folsom, snapshot.Exometer, snapshot.Prometheus, snapshot.Telemetry:
 		return
 	}
 	require.Empty(t, c.Missing, c.Name)
@@ -70,5 +70,38 @@ func requireFull(t *testing.T, all *snapshot.Snapshot) {
 		for _, c := range from.Columns {
 			require.Len(t, column(t, from, c), len(from.Rows), "%s %s", name, c)
 		}
+	}
+}
+
+// TestScanIterates: where the node has processes_iterator, from OTP 28 on, a scan
+// makes no list of all processes; elsewhere it does.
+func TestScanIterates(t *testing.T) {
+	t.Parallel()
+	for release, want := range map[string]string{"27": "{false,true}", "29": "{true,false}"} {
+		t.Run("OTP "+release, func(t *testing.T) {
+			t.Parallel()
+			n := erltest.Start(t, erltest.Options{OTP: release})
+			n.Eval(t, `[erlang:trace_pattern({erlang, F, 0}, true, [call_count]) || F <- [processes, processes_iterator]]`)
+			s := attach(t, exporter(t, "erl_exporter@localhost", agent.Options{}), n, agent.Settings{})
+			scanned(t, s)
+			// Not later: whoever purges a module goes through all processes.
+			require.Equal(t, want, n.Eval(t, `Called = fun(F) -> case erlang:trace_info({erlang, F, 0}, call_count) of
+				{call_count, N} when is_integer(N) -> N > 0; _ -> false end end, {Called(processes_iterator), Called(processes)}`))
+			require.NoError(t, s.Detach(deadline(t)))
+		})
+	}
+}
+
+// TestCustomThatEatsBinaries: from OTP 27 on a process is ended for its binaries,
+// too.
+func TestCustomThatEatsBinaries(t *testing.T) {
+	t.Parallel()
+	for _, release := range []string{"27", "29"} {
+		t.Run("OTP "+release, func(t *testing.T) {
+			t.Parallel()
+			eats(t, erltest.Start(t, erltest.Options{OTP: release}), map[string]string{
+				"binaries": `[binary:copy(<<"x">>, 1000000 + N) || N <- lists:seq(1, 100000)]`,
+			})
+		})
 	}
 }

@@ -76,6 +76,9 @@ type Apps struct {
 	// Max is how many series are taken from one library, or from one collector of
 	// the configuration; 5,000.
 	Max int
+	// MaxBytes is how much the metrics of all of these may be in one reading, and of
+	// one of them by half; 4 MiB. It must be less than what is taken in one message.
+	MaxBytes int
 	// Timeout is how long the node may take for one metric of a library; 500 ms.
 	Timeout time.Duration
 	// Include and Exclude are patterns of printed names that match somewhere; the
@@ -182,9 +185,8 @@ func (l Limits) WithDefaults() Limits {
 }
 
 const (
-	defaultAppMax = 5_000
-	// maxText is the longest page in text that is taken from a node.
-	maxText = 8 << 20
+	defaultAppMax   = 5_000
+	defaultAppBytes = 4 << 20
 )
 
 // sources are those that belong to collectors, and tell no events.
@@ -248,7 +250,7 @@ func (t Target) term() etf.Term {
 		{Key: etf.Atom("app_timeout"), Value: cmp.Or(s.Apps.Timeout, 500*time.Millisecond).Milliseconds()},
 		{Key: etf.Atom("include"), Value: []byte(s.Apps.Include)},
 		{Key: etf.Atom("exclude"), Value: []byte(s.Apps.Exclude)},
-		{Key: etf.Atom("max_text"), Value: int64(maxText)},
+		{Key: etf.Atom("app_bytes"), Value: int64(cmp.Or(s.Apps.MaxBytes, defaultAppBytes))},
 		{Key: etf.Atom("custom"), Value: customTerms(s.Custom, cmp.Or(s.Apps.Max, defaultAppMax))},
 		{Key: etf.Atom("sources"), Value: slices.Concat(sourceTerms(t.Sources), s.sources())},
 	}

@@ -1240,6 +1240,15 @@ type GraphNode struct {
 	State State `json:"state,omitempty,omitzero"`
 }
 
+// HistogramBin defines model for HistogramBin.
+type HistogramBin struct {
+	// Count How many values are at most that, and more than the bin before has.
+	Count int64 `json:"count"`
+
+	// UpTo The largest value, in the library's own unit.
+	UpTo float64 `json:"up_to"`
+}
+
 // LinkStatus - `connected`: seen by both ends, or by the one that can be asked
 // - `asymmetric`: seen by one end and not by the other
 // - `lost`: seen by neither, though it ought to be there
@@ -1462,6 +1471,22 @@ type Node struct {
 	// - `refused`: reached, and it refuses to be attached (wrong cookie, too old, owned by another exporter)
 	// - `suspended`: left alone until resumed
 	State State `json:"state"`
+}
+
+// NodeHistogram defines model for NodeHistogram.
+type NodeHistogram struct {
+	Bins []HistogramBin `json:"bins"`
+
+	// Estimated Whether the bins are made of percentiles.
+	Estimated bool   `json:"estimated"`
+	Metric    string `json:"metric"`
+	Node      string `json:"node"`
+
+	// Time When the node answered.
+	Time time.Time `json:"time"`
+
+	// Values How many values the sample has.
+	Values int64 `json:"values"`
 }
 
 // NodeList defines model for NodeList.
@@ -1849,6 +1874,13 @@ type ListNodesParams struct {
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
 
+// GetNodeHistogramParams defines parameters for GetNodeHistogram.
+type GetNodeHistogramParams struct {
+	// Metric A histogram or duration as its library has it, a colon before it:
+	// `folsom:latency`, `exometer:[web,time]`.
+	Metric string `form:"metric" json:"metric"`
+}
+
 // StreamMetricsParams defines parameters for StreamMetrics.
 type StreamMetricsParams struct {
 	// Metrics Names of metrics as on the node's page, each with all its series, or
@@ -2150,6 +2182,9 @@ type ServerInterface interface {
 	// GetNode Show a node
 	// (GET /nodes/{name})
 	GetNode(w http.ResponseWriter, r *http.Request, name NodeName)
+	// GetNodeHistogram Show the bins of a histogram of Folsom or Exometer
+	// (GET /nodes/{name}/histogram)
+	GetNodeHistogram(w http.ResponseWriter, r *http.Request, name NodeName, params GetNodeHistogramParams)
 	// StreamMetrics Watch metrics of a node
 	// (GET /nodes/{name}/live)
 	StreamMetrics(w http.ResponseWriter, r *http.Request, name NodeName, params StreamMetricsParams)
@@ -3365,6 +3400,48 @@ func (siw *ServerInterfaceWrapper) GetNode(w http.ResponseWriter, r *http.Reques
 	handler.ServeHTTP(w, r)
 }
 
+// GetNodeHistogram operation middleware
+func (siw *ServerInterfaceWrapper) GetNodeHistogram(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name NodeName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetNodeHistogramParams
+
+	// ------------- Required query parameter "metric" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "metric", r.URL.Query(), &params.Metric, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "metric"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "metric", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetNodeHistogram(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // StreamMetrics operation middleware
 func (siw *ServerInterfaceWrapper) StreamMetrics(w http.ResponseWriter, r *http.Request) {
 
@@ -4082,6 +4159,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/events", wrapper.StreamEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/live", wrapper.StreamMetrics)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/top", wrapper.GetNodeTop)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/histogram", wrapper.GetNodeHistogram)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/nodes/{name}/loglevel", wrapper.GetLogLevel)
 	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/nodes/{name}/loglevel", wrapper.SetLogLevel)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/metrics/query_range", wrapper.QueryMetrics)
@@ -5294,6 +5372,46 @@ func (response GetNodedefaultApplicationProblemPlusJSONResponse) VisitGetNodeRes
 	return err
 }
 
+type GetNodeHistogramRequestObject struct {
+	Name   NodeName `json:"name"`
+	Params GetNodeHistogramParams
+}
+
+type GetNodeHistogramResponseObject interface {
+	VisitGetNodeHistogramResponse(w http.ResponseWriter) error
+}
+
+type GetNodeHistogram200JSONResponse NodeHistogram
+
+func (response GetNodeHistogram200JSONResponse) VisitGetNodeHistogramResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNodeHistogramdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetNodeHistogramdefaultApplicationProblemPlusJSONResponse) VisitGetNodeHistogramResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StreamMetricsRequestObject struct {
 	Name   NodeName `json:"name"`
 	Params StreamMetricsParams
@@ -5876,6 +5994,9 @@ type StrictServerInterface interface {
 	// GetNode Show a node
 	// (GET /nodes/{name})
 	GetNode(ctx context.Context, request GetNodeRequestObject) (GetNodeResponseObject, error)
+	// GetNodeHistogram Show the bins of a histogram of Folsom or Exometer
+	// (GET /nodes/{name}/histogram)
+	GetNodeHistogram(ctx context.Context, request GetNodeHistogramRequestObject) (GetNodeHistogramResponseObject, error)
 	// StreamMetrics Watch metrics of a node
 	// (GET /nodes/{name}/live)
 	StreamMetrics(ctx context.Context, request StreamMetricsRequestObject) (StreamMetricsResponseObject, error)
@@ -6769,6 +6890,33 @@ func (sh *strictHandler) GetNode(w http.ResponseWriter, r *http.Request, name No
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetNodeResponseObject); ok {
 		if err := validResponse.VisitGetNodeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetNodeHistogram operation middleware
+func (sh *strictHandler) GetNodeHistogram(w http.ResponseWriter, r *http.Request, name NodeName, params GetNodeHistogramParams) {
+	var request GetNodeHistogramRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNodeHistogram(ctx, request.(GetNodeHistogramRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNodeHistogram")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetNodeHistogramResponseObject); ok {
+		if err := validResponse.VisitGetNodeHistogramResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

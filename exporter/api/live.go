@@ -15,6 +15,9 @@ type Live interface {
 	// Top gives what the last scan of a node found. CodeNotFound when it is not
 	// known, CodeUnavailable when it cannot be read.
 	Top(ctx context.Context, node string) (NodeTop, error)
+	// Histogram gives the bins of a histogram of a library; metric is LIBRARY:NAME.
+	// CodeNotFound when there is none, CodeUnavailable when the node cannot be asked.
+	Histogram(ctx context.Context, node, metric string) (NodeHistogram, error)
 }
 
 // LiveWatch is one watcher, who must close it.
@@ -127,4 +130,10 @@ func (s *liveStream) VisitStreamMetricsResponse(w http.ResponseWriter) error {
 func (s *Server) GetNodeTop(ctx context.Context, r GetNodeTopRequestObject) (GetNodeTopResponseObject, error) {
 	top, err := s.live.Top(ctx, r.Name)
 	return GetNodeTop200JSONResponse(top), err
+}
+
+// GetNodeHistogram implements [StrictServerInterface].
+func (s *Server) GetNodeHistogram(ctx context.Context, r GetNodeHistogramRequestObject) (GetNodeHistogramResponseObject, error) {
+	h, err := s.live.Histogram(ctx, r.Name, r.Params.Metric)
+	return GetNodeHistogram200JSONResponse(h), err
 }

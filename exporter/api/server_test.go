@@ -68,6 +68,11 @@ func TestProblemsOfRequests(t *testing.T) {
 			detail: "One thing in the request is wrong.",
 			errors: []api.FieldError{parameter("stat", "unknown parameter")},
 		},
+		"a parameter twice": {
+			method: "GET", path: "/nodes?limit=1&limit=2", status: 400, kind: "invalid-request",
+			detail: "One thing in the request is wrong.",
+			errors: []api.FieldError{parameter("limit", "given more than once")},
+		},
 		"impossible parameters": {
 			method: "GET", path: "/nodes?state=up&state=sick&limit=0&sort=age", status: 400, kind: "invalid-request",
 			detail: "3 things in the request are wrong.",

@@ -70,10 +70,12 @@ func loadDocument(text []byte) (*document, error) {
 	return d, nil
 }
 
-// takes says whether the operation has a query parameter of that name.
-func (o *operation) takes(parameter string) bool {
-	return o.route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, parameter) != nil ||
-		o.route.PathItem.Parameters.GetByInAndName(openapi3.ParameterInQuery, parameter) != nil
+// query returns the operation's query parameter of that name, or nil.
+func (o *operation) query(name string) *openapi3.Parameter {
+	if p := o.route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name); p != nil {
+		return p
+	}
+	return o.route.PathItem.Parameters.GetByInAndName(openapi3.ParameterInQuery, name)
 }
 
 // body returns what the operation takes as its body, or nil.

@@ -43,9 +43,12 @@ func checkRequest(w http.ResponseWriter, r *http.Request, op *operation) error {
 		return err
 	}
 	var fields []FieldError
-	for name := range r.URL.Query() {
-		if !op.takes(name) {
+	for name, values := range r.URL.Query() {
+		switch p := op.query(name); {
+		case p == nil:
 			fields = append(fields, FieldError{Parameter: name, Detail: "unknown parameter"})
+		case len(values) > 1 && !p.Schema.Value.Type.Is(openapi3.TypeArray):
+			fields = append(fields, FieldError{Parameter: name, Detail: "given more than once"})
 		}
 	}
 	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{

@@ -94,3 +94,25 @@ func TestClean(t *testing.T) {
 	require.Equal(t, "untyped", f.Type)
 	require.Equal(t, []snapshot.Label{{Name: "a_b", Value: "x"}, {Name: "_", Value: "y"}}, f.Samples[0].Labels)
 }
+
+// Exometer tells zeros of a sample that has nothing, as of one that was not used yet.
+func TestEmptySample(t *testing.T) {
+	zeros := func(more ...appmetrics.Value) []appmetrics.Value {
+		return append([]appmetrics.Value{{Point: "n"}, {Point: "mean"}, {Point: "min"}, {Point: "max"}, {Point: "50"}, {Point: "999"}}, more...)
+	}
+	names := func(kind string, values []appmetrics.Value) []string {
+		got, dropped := appmetrics.Families(snapshot.Exometer, []appmetrics.Entry{{Name: "a", Type: kind, Values: values}}, appmetrics.Rules{})
+		require.Zero(t, dropped)
+		var all []string
+		for _, f := range got {
+			all = append(all, f.Name)
+		}
+		return all
+	}
+	require.Empty(t, names("histogram", zeros()))
+	require.Equal(t, []string{"exometer_a_total"}, names("duration", zeros(appmetrics.Value{Point: "count"}, appmetrics.Value{Point: "last"})))
+	used := []appmetrics.Value{{Point: "count", Float: 3}, {Point: "last", Float: 5}}
+	require.Equal(t, []string{"exometer_a_last", "exometer_a_total"}, names("duration", zeros(used...)), "the last one is that, however long ago")
+	used = append(used, appmetrics.Value{Point: "n", Float: 3}, appmetrics.Value{Point: "50", Float: 2})
+	require.Equal(t, []string{"exometer_a", "exometer_a_last", "exometer_a_total"}, names("duration", used))
+}

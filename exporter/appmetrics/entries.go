@@ -112,7 +112,7 @@ func (s *subject) add(e Entry) {
 			s.value(v, s.counter || e.Type == "fast_counter")
 		}
 	case "histogram", "duration":
-		s.distribution(points)
+		s.distribution(withoutZeros(points))
 		s.count(points)
 	case "uniform":
 		for _, p := range sortedPoints(points) {
@@ -138,6 +138,19 @@ func (s *subject) value(v float64, counter bool) {
 		return
 	}
 	s.put("", "gauge", v/s.divide)
+}
+
+// withoutZeros leaves out what an empty sample has: all of it is zero, which looks
+// like a value.
+func withoutZeros(points map[string]float64) map[string]float64 {
+	if n, ok := points["n"]; !ok || n > 0 {
+		return points
+	}
+	last, ok := points["last"]
+	if !ok || points["count"] == 0 {
+		return nil
+	}
+	return map[string]float64{"last": last}
 }
 
 // count adds how often something happened since the entry was made. n is of the

@@ -87,7 +87,7 @@ type Runner struct {
 	logger   *slog.Logger
 	now      func() time.Time
 	places   chan struct{}
-	runs     *prometheus.CounterVec
+	runs     *runs
 	mu       sync.Mutex
 	settings Settings
 }
@@ -99,9 +99,7 @@ func New(o Options) (*Runner, error) {
 	}
 	r := &Runner{
 		fleet: o.Fleet, audit: o.Audit, logger: o.Logger, now: o.Now, settings: o.Settings, places: make(chan struct{}, maxRequests),
-		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "erlang_exporter_commands_total", Help: "Commands run on nodes, by their outcome.",
-		}, []string{"outcome"}),
+		runs: newRuns(o.Fleet.Nodes),
 	}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
@@ -219,7 +217,7 @@ func (r *Runner) Run(ctx context.Context, who Who, q Request) ([]Result, error) 
 		running.Go(func() {
 			results[i] = r.one(ctx, node, q.Command.Agent(timeout), timeout, maxBytes)
 			results[i].Value = q.Command.shown(results[i].Value)
-			r.runs.WithLabelValues(string(results[i].Outcome)).Inc()
+			r.runs.add(node, q.Command, results[i].Outcome)
 			r.record(Record{ID: id, Event: "end", Who: who, Node: node, Command: q.Command, Result: &results[i]})
 		})
 	}

@@ -231,7 +231,18 @@ func TestPartialFailure(t *testing.T) {
 	}
 	counted, err := testutil.GatherAndCount(s.registry, "erlang_exporter_commands_total")
 	require.NoError(t, err)
-	require.Equal(t, 8, counted, "one series for each outcome")
+	require.Equal(t, 10, counted, "one series for each node")
+	families, err := s.registry.Gather()
+	require.NoError(t, err)
+	for _, m := range families[0].GetMetric() {
+		l := m.GetLabel() // in the order of their names
+		require.Equal(t, "call", l[0].GetValue())
+		require.Equal(t, string(ends[l[1].GetValue()].outcome), l[2].GetValue(), l[1].GetValue())
+	}
+	f.nodes = f.nodes[:1]
+	counted, err = testutil.GatherAndCount(s.registry, "erlang_exporter_commands_total")
+	require.NoError(t, err)
+	require.Equal(t, 1, counted, "those of nodes that are not known any more are forgotten")
 }
 
 // TestNodesAreAskedAtOnce: each waits for all others.

@@ -22,7 +22,7 @@ var collectors = []string{
 	snapshot.Memory, snapshot.Statistics, snapshot.SystemInfo, snapshot.Allocators, snapshot.MSAcc,
 	snapshot.Distribution, snapshot.Mnesia, snapshot.OSProcess, snapshot.VM, snapshot.Schedulers, snapshot.Code,
 	snapshot.Ports, snapshot.ETS, snapshot.VIP, snapshot.OSMon, snapshot.Processes, snapshot.Carriers,
-	snapshot.VMEvents, snapshot.Folsom, snapshot.Exometer, snapshot.Prometheus, snapshot.Telemetry,
+	snapshot.VMEvents, snapshot.Alarms, snapshot.Folsom, snapshot.Exometer, snapshot.Prometheus, snapshot.Telemetry,
 }
 
 // minToken is the length of the shortest bearer token taken: shorter ones can

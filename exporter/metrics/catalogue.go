@@ -173,7 +173,7 @@ func Catalogue() []Family {
 		osProcessFamilies(), mnesiaFamilies(), agentFamilies(), agentSourceFamilies(), logFamilies(), scanFamilies(),
 		schedulerFamilies(), vipFamilies(), codeFamilies(), portFamilies(), osMonFamilies(),
 		distributionFamilies(), msaccFamilies(), allocatorFamilies(), etsFamilies(),
-		topFamilies(), vmEventFamilies(), mnesiaTableFamilies(), carrierFamilies(), pageFamilies(),
+		topFamilies(), vmEventFamilies(), nodeAlarmFamilies(), mnesiaTableFamilies(), carrierFamilies(), pageFamilies(),
 	)
 }
 

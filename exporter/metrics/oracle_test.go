@@ -135,6 +135,7 @@ func (o *oracle) about(r reading) {
 		up = append(up, pair("family", o.value(r.node.Family)))
 	}
 	o.put(o.own(upName), upName, flag(r.snapshot != nil), up)
+	o.exporter(agentUpName, flag(r.snapshot != nil && !r.snapshot.Agentless))
 	for _, s := range States() {
 		o.exporter(nodeStateName, flag(s == r.node.State), "state", string(s))
 	}

@@ -242,6 +242,7 @@ func (n *nodePage) drop(collector string, series int) {
 // limits do not apply: these series say what the limits did.
 func (n *nodePage) about(r reading) {
 	n.up(r)
+	n.exporter(agentUpName, flag(r.snapshot != nil && !r.snapshot.Agentless))
 	for _, state := range States() {
 		n.exporter(nodeStateName, flag(state == r.node.State), string(state))
 	}

@@ -123,6 +123,8 @@ func TestPageAboutTheScrape(t *testing.T) {
 		{Name: "made_up"},
 	}}
 	require.Equal(t, []string{
+		`erlang_exporter_agent_up 1`,
+		`erlang_exporter_dist_rtt_seconds 0.003`,
 		`erlang_exporter_node_state{state="pending"} 0`,
 		`erlang_exporter_node_state{state="connecting"} 0`,
 		`erlang_exporter_node_state{state="up"} 1`,
@@ -147,7 +149,6 @@ func TestPageAboutTheScrape(t *testing.T) {
 		`erlang_exporter_scrape_success{collector="mnesia"} 1`,
 		`erlang_exporter_snapshot_age_seconds 0`,
 		`erlang_exporter_snapshot_bytes 2606`,
-		`erlang_exporter_snapshot_round_trip_seconds 0.003`,
 		`erlang_up 1`,
 	}, series(probe(t, s, metrics.Settings{})))
 }

@@ -36,7 +36,7 @@ func TestProbeRefusals(t *testing.T) {
 		{"hostile target", "/probe?target=%3Cscript%3E%0a" + strings.Repeat("x", 1000), nil, 404, `There is no node "<script>\n` + strings.Repeat("x", 291) + `" here.`},
 		{
 			"unknown collector", "/probe?target=n@h&collect[]=memory&collect[]=disk", nil, 400,
-			`Bad request: there is no collector "disk"; collect[] takes memory, statistics, system_info, vm, process, mnesia, agent, logs, processes, schedulers, vip, code, ports, os_mon, distribution, msacc, allocators, ets, vm_events, carriers, folsom, exometer, prometheus, telemetry.`,
+			`Bad request: there is no collector "disk"; collect[] takes memory, statistics, system_info, vm, process, mnesia, agent, logs, processes, schedulers, vip, code, ports, os_mon, distribution, msacc, allocators, ets, vm_events, alarms, carriers, folsom, exometer, prometheus, telemetry.`,
 		},
 		{
 			"no number", "/probe?target=n@h", []string{"X-Prometheus-Scrape-Timeout-Seconds", "soon"}, 400,
@@ -77,7 +77,8 @@ func TestProbeOfNodeThatIsNotUp(t *testing.T) {
 			require.Equal(t, http.StatusOK, w.Code)
 			require.Contains(t, w.Body.String(), "\nerlang_up 0\n")
 			require.Contains(t, w.Body.String(), `erlang_exporter_node_state{state="`+string(state)+`"} 1`)
-			require.Len(t, parse(t, w.Body.String()), 2)
+			require.Contains(t, w.Body.String(), "\nerlang_exporter_agent_up 0\n")
+			require.Len(t, parse(t, w.Body.String()), 3)
 		})
 	}
 }

@@ -5,6 +5,7 @@ package metrics_test
 import (
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,4 +58,38 @@ func pluginPage(t *testing.T, rabbit *erltest.RabbitMQ) pageOf {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, answer.StatusCode, string(body))
 	return parse(t, string(body))
+}
+
+// TestOneScrapeHasAll: all that RabbitMQ keeps in its own prometheus.erl is on our
+// page: each family of the plugin's page by name and type, and each series of it.
+func TestOneScrapeHasAll(t *testing.T) {
+	t.Parallel()
+	rabbit := erltest.StartRabbitMQ(t, erltest.ServerOptions{Plugins: []string{"rabbitmq_prometheus"}})
+	require.Equal(t, `{ok,"4.9.1"}`, rabbit.Eval(t, "application:get_key(prometheus, vsn)"))
+	rabbit.Eval(t, `Queue = rabbit_misc:r(<<"/">>, queue, <<"orders">>), {new, _} = rabbit_amqqueue:declare(Queue, true, false, [], none, <<"test">>),
+		[rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<>>), <<"orders">>, [], <<"x">>) || _ <- lists:seq(1, 7)], ok`)
+	session := attach(t, rabbit.Node, agent.Settings{MSAcc: agent.MSAccOn})
+	h := newHandler(t, metrics.Options{Fleet: attached(rabbit.Node, session)})
+	// Its metrics are kept for a quarter of a minute.
+	require.Eventually(t, func() bool {
+		return strings.Contains(get(h.Probe(), "/probe?target="+rabbit.Name).Body.String(), "\nrabbitmq_queue_messages 7\n")
+	}, 90*time.Second, 200*time.Millisecond)
+	theirs := pluginPage(t, rabbit)
+	ours := parse(t, get(h.Probe(), "/probe?target="+rabbit.Name).Body.String())
+	require.Greater(t, len(theirs), 200, "there is something to compare")
+	for name, family := range theirs {
+		if strings.HasPrefix(name, "erlang_") {
+			continue // TestSameAsRabbitMQ
+		}
+		require.Contains(t, ours, name)
+		require.Equal(t, family.GetType(), ours[name].GetType(), name)
+		have := bySeries(ours[name])
+		for series := range bySeries(family) {
+			require.Contains(t, have, series)
+		}
+	}
+	for _, line := range []string{"rabbitmq_queue_messages{}", "rabbitmq_queues{}", "rabbitmq_connections{}"} {
+		name, _, _ := strings.Cut(line, "{")
+		require.InDelta(t, bySeries(theirs[name])[line], bySeries(ours[name])[line], 0, line)
+	}
 }

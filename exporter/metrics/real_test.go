@@ -133,6 +133,7 @@ func TestWithoutAgent(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code)
 	body := w.Body.String()
 	require.Contains(t, body, "\nerlang_up 1\n")
+	require.Contains(t, body, "\nerlang_exporter_agent_up 0\n")
 	for _, prefix := range []string{"erlang_vm_memory_", "erlang_vm_statistics_"} {
 		requireFamilies(t, body, prefix)
 	}
@@ -157,4 +158,31 @@ func requireFamilies(t *testing.T, page, prefix string) {
 			require.Contains(t, exposed, name)
 		}
 	}
+}
+
+// TestHostileNames: whatever applications call their metrics, the page can be read,
+// and has them all.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	erltest.RequireErlang(t, "folsom")
+	node := erltest.Start(t, erltest.Options{})
+	node.Eval(t, `{ok, _} = application:ensure_all_started(folsom),
+		[begin folsom_metrics:new_gauge(Name), ok = folsom_metrics:notify({Name, 7}) end || Name <- [
+			<<"two\nlines">>, <<"a{b=\"c\"} 1\n# TYPE up counter">>, <<255, 254, 0>>, binary:copy(<<"x">>, 10000),
+			<<(binary:copy(<<"x">>, 10000))/binary, "y">>, 'ö', {tup, [<<"\\">>]}, "# EOF"]], ok`)
+	h := newHandler(t, metrics.Options{Fleet: attached(node, attach(t, node, agent.Settings{}))})
+	require.Eventually(t, func() bool {
+		page := get(h.Probe(), "/probe?target="+node.Name).Body.String()
+		found := 0
+		for name, family := range parse(t, page) {
+			if strings.HasPrefix(name, "folsom_") {
+				for _, m := range family.GetMetric() {
+					require.InDelta(t, 7, m.GetGauge().GetValue(), 0)
+					found++
+				}
+			}
+		}
+		require.Contains(t, page, "\nerlang_up 1\n")
+		return found == 8
+	}, 30*time.Second, 50*time.Millisecond)
 }

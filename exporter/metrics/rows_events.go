@@ -41,3 +41,17 @@ func vmEventFamilies() []Family {
 		Samples: single("events"), Note: "event is nodeup or nodedown; of the first 200 peers, and of the others together",
 	}}, peers))
 }
+
+// nodeAlarmFamilies count the alarms that the node itself says are active.
+func nodeAlarmFamilies() []Family {
+	base := Family{Type: Gauge, Collector: snapshot.Alarms, Cost: Cheap}
+	elarm := base.of("elarm_alarms")
+	elarm.Labels = labelled("severity", "state")
+	return slices.Concat(complete([]Family{{
+		Name: "erlang_vm_sasl_alarms", Help: "Active alarms of alarm_handler", Call: "alarm_handler:get_alarms/0", Samples: single("alarms"),
+		Note: "only where SASL runs and alarms.sasl is on; one that was set twice is one; 1,000 at most",
+	}}, base.of("sasl_alarms")), complete([]Family{{
+		Name: "erlang_vm_elarm_alarms", Help: "Active alarms of Elarm by severity and state", Call: "elarm:get_alarms/1", Samples: single("alarms"),
+		Note: "state is new or acknowledged; only where Elarm runs and alarms.elarm is on; 1,000 at most",
+	}}, elarm))
+}

@@ -5,6 +5,7 @@ import "github.com/erlops/erlops/exporter/snapshot"
 // Names of the families that the exporter computes for each page of a node.
 const (
 	upName            = "erlang_up"
+	agentUpName       = "erlang_exporter_agent_up"
 	nodeStateName     = "erlang_exporter_node_state"
 	durationName      = "erlang_exporter_scrape_duration_seconds"
 	successName       = "erlang_exporter_scrape_success"
@@ -14,7 +15,7 @@ const (
 	droppedName       = "erlang_exporter_scrape_series_dropped"
 	failedName        = "erlang_exporter_scrape_metrics_failed"
 	snapshotAgeName   = "erlang_exporter_snapshot_age_seconds"
-	roundTripName     = "erlang_exporter_snapshot_round_trip_seconds"
+	roundTripName     = "erlang_exporter_dist_rtt_seconds"
 	snapshotBytesName = "erlang_exporter_snapshot_bytes"
 )
 
@@ -80,6 +81,10 @@ func pageFamilies() []Family {
 			Note: "on /metrics/nodes with the label family besides node",
 		},
 		{
+			Name: agentUpName, Help: "1 when the agent gave what is on this page, else 0", Call: "exporter",
+			Note: "0 with erlang_up at 1: the node takes no agent, and is read by plain calls",
+		},
+		{
 			Name: nodeStateName, Help: "1 for the state that the node is in, 0 for the others", Call: "exporter",
 			Labels: labelled("state"), Note: "pending, connecting, up, down, refused, suspended",
 		},
@@ -108,7 +113,7 @@ func pageFamilies() []Family {
 			Labels: collector,
 		},
 		{
-			Name: roundTripName, Help: "Time from asking the agent for the snapshot to having it", Call: "exporter",
+			Name: roundTripName, Help: "Time from asking the node for the snapshot over the distribution to having it", Call: "exporter",
 		},
 		{
 			Name: snapshotAgeName, Help: "How long ago the node gave the snapshot; more than a second when it did not answer this scrape", Call: "exporter",

@@ -194,3 +194,42 @@ func TestSnapshotOfUnknownNode(t *testing.T) {
 		require.ErrorIs(t, err, node.ErrUnknown)
 	})
 }
+
+// TestStaleReading: a node that does not answer in time is shown by its last whole
+// reading, to those who may have it and while it is not older than they allow.
+func TestStaleReading(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, f *fleet) {
+		f.discover(a)
+		s := f.live(a)[0]
+		ask := func(r snapshot.Request) (*snapshot.Snapshot, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			return f.Snapshot(ctx, a, r)
+		}
+		stale := snapshot.Request{Stale: time.Minute}
+		fresh, err := ask(stale)
+		require.NoError(t, err)
+		require.False(t, fresh.Stale)
+
+		s.answer = func(ctx context.Context, _ snapshot.Request) (*snapshot.Snapshot, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		f.after(10 * time.Second)
+		old, err := ask(stale)
+		require.NoError(t, err)
+		require.True(t, old.Stale)
+		require.Equal(t, fresh.Taken, old.Taken)
+		require.False(t, fresh.Stale, "the reading itself is as it was")
+		part, err := ask(snapshot.Request{Collectors: []string{snapshot.Memory}, Stale: time.Minute})
+		require.NoError(t, err)
+		require.Equal(t, []string{snapshot.Memory}, names(part))
+		_, err = ask(snapshot.Request{})
+		require.ErrorIs(t, err, context.DeadlineExceeded, "not to who does not want it")
+
+		f.after(time.Minute)
+		_, err = ask(stale)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "it is too old")
+	})
+}

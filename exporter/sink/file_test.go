@@ -132,7 +132,7 @@ func TestFileOnFullDisk(t *testing.T) {
 
 	_ = os.WriteFile(ballast, make([]byte, 192<<10), 0o600)
 	f.Add(entries(10, 1010)) // about as much as the whole file system
-	require.Eventually(t, func() bool { return f.sum(t, "erlang_exporter_log_send_retries_total") > 2 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.sum(t, "erlang_exporter_push_errors_total") > 2 }, 20*time.Second, time.Millisecond)
 	require.Equal(t, names(0, 10), wholeMessagesOf(t, path))
 	require.Equal(t, float64(10), delivered())
 

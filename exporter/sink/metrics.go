@@ -8,9 +8,9 @@ import (
 
 // Metrics are those of all queues.
 type Metrics struct {
-	forwarded, dropped, retries *prometheus.CounterVec
-	entries, bytes              *prometheus.GaugeVec
-	duration                    *prometheus.HistogramVec
+	forwarded, dropped, failures *prometheus.CounterVec
+	entries, bytes               *prometheus.GaugeVec
+	duration                     *prometheus.HistogramVec
 }
 
 // NewMetrics makes the metrics and registers them; r may be nil.
@@ -24,9 +24,9 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			Name: "erlang_exporter_log_lines_dropped_total",
 			Help: "Log entries and other notifications that a sink did not get: queue_full, disk, refused by the receiver, or malformed.",
 		}, []string{"node", "sink", "reason"}),
-		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "erlang_exporter_log_send_retries_total",
-			Help: "Batches that could not be delivered and were tried again.",
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "erlang_exporter_push_errors_total",
+			Help: "Attempts to deliver to a sink that failed, and are made again.",
 		}, []string{"sink"}),
 		entries: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "erlang_exporter_log_queue_entries",
@@ -45,10 +45,14 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.forwarded, m.dropped, m.retries, m.entries, m.bytes, m.duration} {
+	for _, c := range []prometheus.Collector{m.forwarded, m.dropped, m.failures, m.entries, m.bytes, m.duration} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("exporter/sink: register metrics: %w", err)
 		}
 	}
 	return m, nil
 }
+
+// Failures counts the failed attempts to deliver to a sink, for those that have no
+// Queue.
+func (m *Metrics) Failures(sink string) prometheus.Counter { return m.failures.WithLabelValues(sink) }

@@ -307,7 +307,7 @@ func (q *Queue) send(ctx context.Context, batch []logs.Entry) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		q.Metrics.retries.WithLabelValues(q.Name).Inc()
+		q.Metrics.failures.WithLabelValues(q.Name).Inc()
 		q.sending.set(err)
 		this := wait/2 + rand.N(wait/2+1) //nolint:gosec // jitter
 		if later, ok := errors.AsType[*RetryError](err); ok {

@@ -207,7 +207,7 @@ func TestRetry(t *testing.T) {
 		})
 		f.Add(entries(0, 100))
 		f.await(t, names(0, 100))
-		require.NotZero(t, f.sum(t, "erlang_exporter_log_send_retries_total"))
+		require.NotZero(t, f.sum(t, "erlang_exporter_push_errors_total"))
 	})
 }
 

@@ -63,7 +63,7 @@ func TestRsyslog(t *testing.T) {
 			receiver.Stop()
 			f.Add(entries(100, 200))
 			require.Eventually(t, func() bool {
-				return f.sum(t, "erlang_exporter_log_send_retries_total") > 2
+				return f.sum(t, "erlang_exporter_push_errors_total") > 2
 			}, 20*time.Second, time.Millisecond)
 			receiver.Start()
 			got(200)

@@ -36,6 +36,7 @@ const (
 	Prometheus   = "prometheus"
 	Telemetry    = "telemetry"
 	Logs         = "logs"
+	Alarms       = "alarms"
 )
 
 // CustomPrefix begins the names of collectors that the configuration describes.
@@ -83,6 +84,8 @@ type Snapshot struct {
 	Taken time.Time
 	// Stale is whether it is the last reading of a node that did not answer.
 	Stale bool
+	// Agentless is whether it was read by plain calls, without an agent.
+	Agentless bool
 	// RoundTrip is the time from asking to having the answer.
 	RoundTrip time.Duration
 	// Bytes is the size of the answer on the wire.

@@ -5,6 +5,10 @@
 //
 //   - TestPeer: a scrape by /probe and one of RabbitMQ's own prometheus plugin,
 //     side by side on one RabbitMQ, idle and busy.
+//   - TestGroups: each group of metrics, and the whole page, on a node with a
+//     million idle processes and on one with 100,000 that keep it busy.
+//   - TestInspections: what the agent looks at once a minute for alarms.
+//   - TestSaturated: a node with 100,000 processes that want to run.
 //   - TestFleet: 100 nodes.
 //   - TestAttachments: one node attached and left a thousand times.
 //   - TestDeploy: 1, 10 and 30 nodes deployed to ten hosts.

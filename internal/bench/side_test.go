@@ -72,7 +72,7 @@ func (s *side) block(t *testing.T, n *erltest.Node, usual rest, size int) {
 	before := workOf(t, n)
 	for range size {
 		s.times = append(s.times, s.scrape(t))
-		if trip, err := exportertest.Sample(s.page, "erlang_exporter_snapshot_round_trip_seconds"); err == nil {
+		if trip, err := exportertest.Sample(s.page, "erlang_exporter_dist_rtt_seconds"); err == nil {
 			s.trips = append(s.trips, time.Duration(trip*float64(time.Second)))
 		}
 	}

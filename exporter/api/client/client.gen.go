@@ -1239,6 +1239,15 @@ type GraphNode struct {
 	State State `json:"state,omitempty,omitzero"`
 }
 
+// HistogramBin defines model for HistogramBin.
+type HistogramBin struct {
+	// Count How many values are at most that, and more than the bin before has.
+	Count int64 `json:"count"`
+
+	// UpTo The largest value, in the library's own unit.
+	UpTo float64 `json:"up_to"`
+}
+
 // LinkStatus - `connected`: seen by both ends, or by the one that can be asked
 // - `asymmetric`: seen by one end and not by the other
 // - `lost`: seen by neither, though it ought to be there
@@ -1461,6 +1470,22 @@ type Node struct {
 	// - `refused`: reached, and it refuses to be attached (wrong cookie, too old, owned by another exporter)
 	// - `suspended`: left alone until resumed
 	State State `json:"state"`
+}
+
+// NodeHistogram defines model for NodeHistogram.
+type NodeHistogram struct {
+	Bins []HistogramBin `json:"bins"`
+
+	// Estimated Whether the bins are made of percentiles.
+	Estimated bool   `json:"estimated"`
+	Metric    string `json:"metric"`
+	Node      string `json:"node"`
+
+	// Time When the node answered.
+	Time time.Time `json:"time"`
+
+	// Values How many values the sample has.
+	Values int64 `json:"values"`
 }
 
 // NodeList defines model for NodeList.
@@ -1847,6 +1872,13 @@ type ListNodesParams struct {
 
 // ListNodesParamsSort defines parameters for ListNodes.
 type ListNodesParamsSort string
+
+// GetNodeHistogramParams defines parameters for GetNodeHistogram.
+type GetNodeHistogramParams struct {
+	// Metric A histogram or duration as its library has it, a colon before it:
+	// `folsom:latency`, `exometer:[web,time]`.
+	Metric string `form:"metric" json:"metric"`
+}
 
 // StreamMetricsParams defines parameters for StreamMetrics.
 type StreamMetricsParams struct {
@@ -2530,6 +2562,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /nodes/{name} (the `GetNode` operationId).
 	GetNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetNodeHistogram Show the bins of a histogram of Folsom or Exometer
+	//
+	// How the values of the library's present sample are spread. Bins move as
+	// the sample does, so that they are no buckets of a Prometheus histogram;
+	// the node's page has the percentiles. The node makes the bins: a sample
+	// never leaves it. Those of Exometer, which has none, are estimated from
+	// its percentiles.
+	//
+	// 404 when the node has no such histogram, or does not run the library; 503
+	// when the node cannot be asked.
+	//
+	// Corresponds with GET /nodes/{name}/histogram (the `GetNodeHistogram` operationId).
+	GetNodeHistogram(ctx context.Context, name NodeName, params *GetNodeHistogramParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StreamMetrics Watch metrics of a node
 	//
@@ -3429,6 +3475,30 @@ func (c *Client) RemoveNode(ctx context.Context, name NodeName, reqEditors ...Re
 // Corresponds with GET /nodes/{name} (the `GetNode` operationId).
 func (c *Client) GetNode(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetNodeRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetNodeHistogram Show the bins of a histogram of Folsom or Exometer
+//
+// How the values of the library's present sample are spread. Bins move as
+// the sample does, so that they are no buckets of a Prometheus histogram;
+// the node's page has the percentiles. The node makes the bins: a sample
+// never leaves it. Those of Exometer, which has none, are estimated from
+// its percentiles.
+//
+// 404 when the node has no such histogram, or does not run the library; 503
+// when the node cannot be asked.
+//
+// Corresponds with GET /nodes/{name}/histogram (the `GetNodeHistogram` operationId).
+func (c *Client) GetNodeHistogram(ctx context.Context, name NodeName, params *GetNodeHistogramParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNodeHistogramRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5283,6 +5353,63 @@ func NewGetNodeRequest(server string, name NodeName) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetNodeHistogramRequest constructs an http.Request for the GetNodeHistogram method
+func NewGetNodeHistogramRequest(server string, name NodeName, params *GetNodeHistogramParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/nodes/%s/histogram", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "metric", params.Metric, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewStreamMetricsRequest constructs an http.Request for the StreamMetrics method
 func NewStreamMetricsRequest(server string, name NodeName, params *StreamMetricsParams) (*http.Request, error) {
 	var err error
@@ -6406,6 +6533,22 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /nodes/{name} (the `GetNode` operationId).
 	GetNodeWithResponse(ctx context.Context, name NodeName, reqEditors ...RequestEditorFn) (*GetNodeResponse, error)
+
+	// GetNodeHistogramWithResponse Show the bins of a histogram of Folsom or Exometer
+	//
+	// How the values of the library's present sample are spread. Bins move as
+	// the sample does, so that they are no buckets of a Prometheus histogram;
+	// the node's page has the percentiles. The node makes the bins: a sample
+	// never leaves it. Those of Exometer, which has none, are estimated from
+	// its percentiles.
+	//
+	// 404 when the node has no such histogram, or does not run the library; 503
+	// when the node cannot be asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /nodes/{name}/histogram (the `GetNodeHistogram` operationId).
+	GetNodeHistogramWithResponse(ctx context.Context, name NodeName, params *GetNodeHistogramParams, reqEditors ...RequestEditorFn) (*GetNodeHistogramResponse, error)
 
 	// StreamMetricsWithResponse Watch metrics of a node
 	//
@@ -7895,6 +8038,54 @@ func (r GetNodeResponse) ContentType() string {
 	return ""
 }
 
+type GetNodeHistogramResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *NodeHistogram
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetNodeHistogramResponse) GetJSON200() *NodeHistogram {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetNodeHistogramResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetNodeHistogramResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetNodeHistogramResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetNodeHistogramResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetNodeHistogramResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type StreamMetricsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8988,6 +9179,28 @@ func (c *ClientWithResponses) GetNodeWithResponse(ctx context.Context, name Node
 		return nil, err
 	}
 	return ParseGetNodeResponse(rsp)
+}
+
+// GetNodeHistogramWithResponse Show the bins of a histogram of Folsom or Exometer
+//
+// How the values of the library's present sample are spread. Bins move as
+// the sample does, so that they are no buckets of a Prometheus histogram;
+// the node's page has the percentiles. The node makes the bins: a sample
+// never leaves it. Those of Exometer, which has none, are estimated from
+// its percentiles.
+//
+// 404 when the node has no such histogram, or does not run the library; 503
+// when the node cannot be asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /nodes/{name}/histogram (the `GetNodeHistogram` operationId).
+func (c *ClientWithResponses) GetNodeHistogramWithResponse(ctx context.Context, name NodeName, params *GetNodeHistogramParams, reqEditors ...RequestEditorFn) (*GetNodeHistogramResponse, error) {
+	rsp, err := c.GetNodeHistogram(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetNodeHistogramResponse(rsp)
 }
 
 // StreamMetricsWithResponse Watch metrics of a node
@@ -10103,6 +10316,39 @@ func ParseGetNodeResponse(rsp *http.Response) (*GetNodeResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Node
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetNodeHistogramResponse parses an HTTP response from a GetNodeHistogramWithResponse call
+func ParseGetNodeHistogramResponse(rsp *http.Response) (*GetNodeHistogramResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetNodeHistogramResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest NodeHistogram
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

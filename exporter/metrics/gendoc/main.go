@@ -45,6 +45,7 @@ var titles = []struct{ collector, title string }{
 	{"processes", "Processes, by scans"},
 	{"carriers", "Carriers, by scans"},
 	{"vm_events", "Events of the VM"},
+	{"alarms", "Alarms of the node"},
 	{"agent", "The agent on the node"},
 	{"", "The scrape itself"},
 }
@@ -75,8 +76,8 @@ func writeCollector(w io.Writer, title, collector string, catalogue []metrics.Fa
 	if collector != "" {
 		fmt.Fprintf(w, "Collector `%s`.\n\n", collector)
 	}
-	fmt.Fprintln(w, "| Name | Since prometheus.erl 6 | Type | Labels | Meaning | Source | Cost | Origin |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| Name | Since prometheus.erl 6 | Type | Unit | Labels | Meaning | Source | Cost | Since OTP | Origin |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
 	for _, f := range catalogue {
 		if f.Collector == collector {
 			writeFamily(w, f)
@@ -90,12 +91,12 @@ func writeFamily(w io.Writer, f metrics.Family) {
 		v6 = "(none)"
 	}
 	help := f.Help
-	for _, more := range []string{unit(f), since(f), f.Note} {
-		if more != "" {
-			help += "; " + more
-		}
+	if f.Note != "" {
+		help += "; " + f.Note
 	}
-	cells := []string{code(f.Name), v6, string(f.Type), labels(f), help, code(f.Call), string(f.Cost), cmp.Or(f.Origin, "erl-exporter")}
+	cells := []string{
+		code(f.Name), v6, string(f.Type), f.Unit, labels(f), help, code(f.Call), string(f.Cost), f.Since, cmp.Or(f.Origin, "erl-exporter"),
+	}
 	for i, c := range cells {
 		cells[i] = strings.ReplaceAll(c, "|", `\|`)
 	}
@@ -107,21 +108,6 @@ func code(s string) string {
 		return ""
 	}
 	return "`" + s + "`"
-}
-
-// unit tells the unit where the name does not.
-func unit(f metrics.Family) string {
-	if f.Unit == "" || strings.Contains(f.Name, f.Unit) {
-		return ""
-	}
-	return "in " + f.Unit
-}
-
-func since(f metrics.Family) string {
-	if f.Since == "" {
-		return ""
-	}
-	return "since OTP " + f.Since
 }
 
 // labels lists the labels, those of the samples with their values.

@@ -71,6 +71,8 @@ type Options struct {
 	Nodes       func() []string
 	Read        func(ctx context.Context, node string) (Reading, bool)
 	ReadTimeout time.Duration
+	// Failures counts failed attempts to deliver; nil for nobody.
+	Failures prometheus.Counter
 	// RetryMin (500 ms) and RetryMax (30 s) are the shortest and the longest wait
 	// after a failure.
 	RetryMin, RetryMax time.Duration
@@ -136,7 +138,7 @@ func New(o Options) (*Pusher, error) {
 	}
 	p.wanted = chooser(o.Include, o.Exclude)
 	var err error
-	p.metrics, err = newMetrics(o.Registerer, p.buffer, o.Now)
+	p.metrics, err = newMetrics(o.Registerer, p.buffer, o.Now, o.Failures)
 	return p, err
 }
 

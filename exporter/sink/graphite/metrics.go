@@ -35,14 +35,16 @@ func (e *stageError) Unwrap() error { return e.err }
 type metrics struct {
 	sent, resent, skipped prometheus.Counter
 	dropped, failures     *prometheus.CounterVec
+	pushErrors            prometheus.Counter
 	up                    prometheus.Gauge
 	duration              prometheus.Histogram
 
 	away, full condition
 }
 
-func newMetrics(r prometheus.Registerer, b *buffer, now func() time.Time) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, b *buffer, now func() time.Time, pushErrors prometheus.Counter) (*metrics, error) {
 	m := &metrics{
+		pushErrors: pushErrors,
 		away: condition{
 			bad:  func(log *slog.Logger, err error) { log.Warn("Graphite does not take points; they wait", "err", err) },
 			good: func(log *slog.Logger) { log.Info("Graphite takes points again") },
@@ -116,6 +118,9 @@ func (m *metrics) failed(err error, log *slog.Logger) {
 	m.failures.WithLabelValues(stage).Inc()
 	if stage == stageIdle {
 		return // which is not yet a failure to deliver anything
+	}
+	if m.pushErrors != nil {
+		m.pushErrors.Inc()
 	}
 	m.up.Set(0)
 	m.away.set(err, log)

@@ -7,6 +7,8 @@
 %%% Dropped, Failed, [{Name, Type, Help, [{Suffix, Labels, Number}]}]}; or as
 %%% {text, Text} in Prometheus's format. Dropped is what was beyond the limit.
 %%%
+%%% What is too large for a message is not told at all.
+%%%
 %%% Reading them runs code of others, which may raise, hang or eat memory. It is
 %%% run by a worker, that is ended when something takes too long; another one
 %%% goes on after that. What had to be ended is not tried again for a while.
@@ -20,18 +22,36 @@
 -define(MAX_ENDED, 20).
 -define(LEAVE_ALONE_MS, 600000).
 
+%% Bins of a histogram that are told at most.
+-define(MAX_BINS, 1000).
+
 %% The most memory that a worker may take (words).
 -define(WORKER_HEAP, 4000000).
+
+%% Bytes of a label's value; more have a hash at their end. A page has less.
+-define(MAX_LABEL, 2048).
+
+%% Half of what all may be together in one reading.
+small_enough({memo, Memo, Value}, #{app_bytes := Most}) ->
+    case erlang:external_size(Value) of
+        Size when Size > Most div 2 -> {memo, Memo, {custom_failed, {too_large, Size}}};
+        _ -> {memo, Memo, Value}
+    end;
+small_enough(Other, _) ->
+    Other.
 
 %%% ----------------------------------------------------------------------
 %%% Folsom
 %%% ----------------------------------------------------------------------
 
 folsom(Settings, Memo) ->
-    case ets:info(folsom, size) =/= undefined andalso erlang:function_exported(folsom_metrics, get_metric_value, 1) of
+    case folsom_runs() of
         true -> entries(folsom, folsom_names(Settings), Settings, Memo);
         false -> not_running
     end.
+
+folsom_runs() ->
+    ets:info(folsom, size) =/= undefined andalso erlang:function_exported(folsom_metrics, get_metric_value, 1).
 
 %% The table may have millions of rows: it is gone through in parts, and
 %% only so far. The type is the third element of what belongs to a name.
@@ -67,7 +87,7 @@ statistics_of(Values) ->
 %%% ----------------------------------------------------------------------
 
 exometer(Settings, Memo) ->
-    case erlang:function_exported(exometer, find_entries, 1) andalso is_pid(whereis(exometer_admin)) of
+    case exometer_runs() of
         true ->
             Found = [{Name, exometer_type(Type)} || {Name, Type, enabled} <- exometer:find_entries([])],
             Names = chosen({Found, '$end_of_table'}, length(Found), chooser(Settings)),
@@ -75,6 +95,9 @@ exometer(Settings, Memo) ->
         false ->
             not_running
     end.
+
+exometer_runs() ->
+    erlang:function_exported(exometer, find_entries, 1) andalso is_pid(whereis(exometer_admin)).
 
 exometer_type(Type) when is_tuple(Type) -> element(1, Type);
 exometer_type(Type) -> Type.
@@ -156,14 +179,13 @@ matches(Text, Pattern) ->
 
 %% Any term as text that is UTF-8, and short. What is cut has a hash at its end.
 name_text(Name) ->
-    Text = unicode:characters_to_binary(io_lib:format("~0tp", [Name])),
-    case byte_size(Text) of
-        Size when Size > ?MAX_NAME ->
-            Hash = integer_to_binary(erlang:phash2(Name, 1 bsl 32), 16),
-            <<(valid_prefix(Text, ?MAX_NAME))/binary, "~", Hash/binary>>;
-        _ ->
-            Text
-    end.
+    short(unicode:characters_to_binary(io_lib:format("~0tp", [Name])), ?MAX_NAME).
+
+short(Text, Max) when byte_size(Text) > Max ->
+    Hash = integer_to_binary(erlang:phash2(Text, 1 bsl 32), 16),
+    <<(valid_prefix(Text, Max))/binary, "~", Hash/binary>>;
+short(Text, _) ->
+    Text.
 
 valid_prefix(Text, Size) ->
     case unicode:characters_to_binary(binary:part(Text, 0, Size)) of
@@ -275,10 +297,10 @@ with_label(Key, Value, Labels) when is_binary(Labels) -> <<Labels/binary, $,, Ke
 with_label(Key, Value, Labels) -> Labels ++ [{Key, Value}].
 
 value_text(V) when is_float(V) -> number_text(V);
-value_text(V) when is_atom(V); is_integer(V); is_binary(V) -> label_text(V);
+value_text(V) when is_atom(V); is_integer(V); is_binary(V) -> short(label_text(V), ?MAX_LABEL);
 value_text(V) ->
     try iolist_to_binary(V) of
-        Text -> Text
+        Text -> short(Text, ?MAX_LABEL)
     catch
         error:badarg -> name_text(V)
     end.
@@ -306,16 +328,12 @@ cut_families(Families, Max) ->
 %%% telemetry_metrics_prometheus_core
 %%% ----------------------------------------------------------------------
 
-telemetry(#{app_timeout := Timeout, max_text := MaxText}, Memo) ->
+telemetry(#{app_timeout := Timeout}, Memo) ->
     Core = 'Elixir.TelemetryMetricsPrometheus.Core',
     case erlang:function_exported(Core, scrape, 1) of
         true ->
             Reporters = [{label_text(R), R} || R <- telemetry_reporters()],
-            Scrape = fun({_, Reporter}) ->
-                Text = iolist_to_binary(Core:scrape(Reporter)),
-                true = byte_size(Text) =< MaxText,
-                Text
-            end,
+            Scrape = fun({_, Reporter}) -> iolist_to_binary(Core:scrape(Reporter)) end,
             {Answers, Failed, Bad} = guarded(Scrape, Reporters, Timeout * 4, Memo),
             case Reporters of
                 [] -> not_running;
@@ -341,19 +359,60 @@ telemetry_reporters() ->
 %%% ----------------------------------------------------------------------
 
 %% The bins of the histogram that goes by this text, as [{LargestValue, Count}].
-bins(folsom, Text) ->
-    true = erlang:function_exported(folsom_metrics, get_histogram_statistics, 1),
+%% Its library makes them of a sample that may be large.
+bins(Library, Text) ->
+    process_flag(max_heap_size, heap_limit(?WORKER_HEAP)),
+    bins_of(Library, Text).
+
+bins_of(folsom, Text) ->
+    case folsom_runs() of
+        true -> folsom_bins(Text);
+        false -> {error, not_running}
+    end;
+bins_of(exometer, Text) ->
+    case exometer_runs() of
+        true ->
+            Named = [{N, exometer_type(T)} || {N, T, enabled} <- exometer:find_entries([]), name_text(N) =:= Text],
+            case [Name || {Name, Type} <- Named, Type =:= histogram orelse Type =:= duration] of
+                [Name] ->
+                    {ok, Points} = exometer:get_value(Name),
+                    quantile_bins(Points);
+                [] ->
+                    {error, not_found}
+            end;
+        false ->
+            {error, not_running}
+    end;
+bins_of(_, _) ->
+    {error, no_such_library}.
+
+folsom_bins(Text) ->
     Spec = [{{'$1', '$2'}, [], [{{'$1', {element, 3, '$2'}}}]}],
     {Found, _} = chosen(ets:select(folsom, Spec, 500), 0, {1, fun(T) -> T =:= Text end}),
     case Found of
         [{_, {Name, Type}}] when Type =:= histogram; Type =:= duration ->
-            Statistics = folsom_metrics:get_histogram_statistics(Name),
-            {ok, [{B, N} || {B, N} <- proplist(histogram, Statistics), is_number(B), is_integer(N)]};
+            Bins = proplist(histogram, folsom_metrics:get_histogram_statistics(Name)),
+            {ok, [{B, N} || {B, N} <- lists:sublist(Bins, ?MAX_BINS), is_number(B), is_integer(N)]};
         [{_, {_, Type}}] ->
             {error, {no_histogram, Type}};
         [] ->
             {error, not_found}
     end.
+
+%% Exometer tells percentiles only: between two of them is the part of the sample
+%% that their difference says.
+quantile_bins(Points) ->
+    Known = [{Q, proplist(Key, Points)} || {Key, Q} <- [{50, 0.5}, {75, 0.75}, {90, 0.9}, {95, 0.95}, {99, 0.99}, {999, 0.999}, {max, 1.0}]],
+    case proplist(n, Points) of
+        N when is_integer(N), N > 0 -> {ok, quantile_bins([K || {_, V} = K <- Known, is_number(V)], N, 0)};
+        _ -> {ok, []}
+    end.
+
+quantile_bins([{Q, Value} | Known], N, Before) ->
+    UpTo = round(Q * N),
+    [{Value, UpTo - Before} | quantile_bins(Known, N, UpTo)];
+quantile_bins([], _, _) ->
+    [].
 
 %%% ----------------------------------------------------------------------
 %%% Workers
@@ -390,7 +449,7 @@ workers(Fun, Items, Timeout, Answers, Failed, Ended) ->
         [
             link,
             monitor,
-            {max_heap_size, #{size => ?WORKER_HEAP, kill => true, error_logger => false}}
+            {max_heap_size, heap_limit(?WORKER_HEAP)}
         ]
     ),
     Result = await_worker(Items, Tag, Pid, Monitor, Timeout, Answers, Failed),

@@ -64,6 +64,7 @@ schema() ->
         {processes, scan_schema()},
         {carriers, carriers_schema()},
         {vm_events, vm_events_schema()},
+        {alarms, [{sasl_alarms, [], [alarms]}, {elarm_alarms, [severity, state], [alarms]}]},
         %% These have no tables: what they tell is not known before.
         {folsom, []},
         {exometer, []},
@@ -289,15 +290,15 @@ run(scan_processes, Settings, Memo) ->
 run(scan_carriers, _, _) ->
     scan_carriers();
 run(folsom, Settings, Memo) ->
-    folsom(Settings, Memo);
+    small_enough(folsom(Settings, Memo), Settings);
 run(exometer, Settings, Memo) ->
-    exometer(Settings, Memo);
+    small_enough(exometer(Settings, Memo), Settings);
 run(prometheus, Settings, Memo) ->
-    prometheus(Settings, Memo);
+    small_enough(prometheus(Settings, Memo), Settings);
 run(telemetry, Settings, Memo) ->
-    telemetry(Settings, Memo);
-run(Collector, #{custom := Custom}, Memo) ->
-    custom(maps:get(Collector, Custom), Memo).
+    small_enough(telemetry(Settings, Memo), Settings);
+run(Collector, #{custom := Custom} = Settings, Memo) ->
+    small_enough(custom(maps:get(Collector, Custom), Memo), Settings).
 
 %% Puts together what was at hand and what the jobs answered: {ok, Tables},
 %% {missing, Why} or {error, Reason}. A table is {row, Values}, {const, Values}
@@ -346,6 +347,10 @@ tables(vm_events, {missing, Why}, []) ->
     {missing, Why};
 tables(vm_events, _, []) ->
     {error, the_source_has_failed};
+tables(alarms, off, []) ->
+    {missing, switched_off};
+tables(alarms, {SASL, Elarm}, []) ->
+    {ok, [{row, {SASL}}, table_of(Elarm)]};
 tables(carriers, _, [{ok, no_instrument}]) ->
     {missing, runtime_tools_is_not_there};
 tables(logs, off, []) ->

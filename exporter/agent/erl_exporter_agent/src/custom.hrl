@@ -113,8 +113,7 @@ aggregated(sum, Value, Sum) -> Sum + Value;
 aggregated(max, Value, Most) -> max(Value, Most);
 aggregated(min, Value, Least) -> min(Value, Least).
 
-custom_label(Text) when is_binary(Text) -> Text;
-custom_label(Term) when is_atom(Term); is_number(Term) -> value_text(Term);
+custom_label(Term) when is_binary(Term); is_atom(Term); is_number(Term) -> value_text(Term);
 custom_label(Term) -> name_text(Term).
 
 %% Keys come as text, and may be atoms or binaries on the way.

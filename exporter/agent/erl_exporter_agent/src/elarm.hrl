@@ -25,7 +25,7 @@
 
 %% The state:
 %% servers  #{Server => {Subscription, Monitor}}
-%% alarms   #{Key => {Server, Id, Src, Name, Instance, Hash}}
+%% alarms   #{Key => {Server, Id, Src, Name, Instance, Hash, {Severity, State}}}
 %% asking   whether a helper reads
 %% touched  whether something happened that is to be read
 %% first    whether the owner was told nothing yet
@@ -83,7 +83,8 @@ elarm_entry(Server, Alarm, Hashes) ->
     Key = elarm_key(Server, Id, Src),
     Hash = erlang:phash2(Alarm, 1 bsl 32),
     {Name, Instance} = elarm_name(Server, Id, Src),
-    Known = {Server, Id, Src, Name, Instance, Hash},
+    Kind = {elarm_text(element(7, Alarm)), elarm_text(element(16, Alarm))},
+    Known = {Server, Id, Src, Name, Instance, Hash, Kind},
     case Hashes of
         #{Key := Hash} -> {Key, Known, same};
         _ -> {Key, Known, elarm_alarm(Key, Known, Alarm)}
@@ -100,7 +101,7 @@ elarm_name(Server, Id, Src) ->
     {id_text(Id, ?NAME_BYTES), <<(atom_to_binary(Server, utf8))/binary, ": ", Text/binary>>}.
 
 %% #alarm{} of Elarm, which is not there when this is compiled.
-elarm_alarm(Key, {_, _, _, Name, Instance, _}, Alarm) ->
+elarm_alarm(Key, {_, _, _, Name, Instance, _, _}, Alarm) ->
     {alarm, _, _, _, Time, _, Severity, Cause, Repair, Description, Information, _, Comments, _, _,
         State, Ack} = Alarm,
     {
@@ -176,7 +177,7 @@ elarm_listed(Entries, #{alarms := Known, first := First, silent := Silent} = S) 
     Events =
         [{event, {all, Changed}} || First] ++
             [{event, {alarms, Changed}} || not First, Changed =/= []] ++
-            [{event, {clear, N, I, <<"gone">>}} || {_, _, _, N, I, _} <- maps:values(Gone)],
+            [{event, {clear, N, I, <<"gone">>}} || {_, _, _, N, I, _, _} <- maps:values(Gone)],
     Told = maps:get(told, S) orelse Events =/= [],
     {Events, S#{alarms := maps:merge(Kept, New), first := false, told := Told}}.
 
@@ -212,13 +213,14 @@ elarm_happened(Server, Alarm, #{alarms := Known} = S) when element(1, Alarm) =:=
 elarm_happened(Server, Event, #{alarms := Known} = S) when is_tuple(Event), tuple_size(Event) =:= 5 ->
     Key = elarm_key(Server, element(2, Event), element(3, Event)),
     case Known of
-        #{Key := {_, _, _, Name, Instance, _}} ->
+        #{Key := {_, _, _, Name, Instance, _, {Severity, _}} = K} ->
             Told = S#{told := true},
+            Now = fun(State) -> Told#{alarms := Known#{Key := setelement(7, K, {Severity, State})}} end,
             case {element(1, Event), element(5, Event)} of
                 {ack, {ack_info, User, Time}} ->
-                    {[{event, {ack, Name, Instance, elarm_text(User), elarm_time(Time)}}], Told};
+                    {[{event, {ack, Name, Instance, elarm_text(User), elarm_time(Time)}}], Now(<<"acknowledged">>)};
                 {unack, {ack_info, User, _}} ->
-                    {[{event, {unack, Name, Instance, elarm_text(User)}}], Told};
+                    {[{event, {unack, Name, Instance, elarm_text(User)}}], Now(<<"new">>)};
                 {add_comment, {comment, User, Time, Text}} ->
                     Comment = {comment, Name, Instance, elarm_text(User), elarm_time(Time), elarm_text(Text)},
                     {[{event, Comment}], Told};
@@ -244,7 +246,7 @@ elarm_request(Ref, list, #{servers := Servers} = S) ->
     end;
 elarm_request(Ref, {Verb, Key, User, Text}, #{alarms := Known} = S) ->
     case Known of
-        #{Key := {Server, Id, Src, _, _, _}} ->
+        #{Key := {Server, Id, Src, _, _, _, _}} ->
             {[{ask, {write, Ref}, fun() -> elarm_write(Verb, Server, Id, Src, User, Text) end, ?ELARM_WAIT_MS}], S};
         _ ->
             {[{reply, Ref, {error, not_active}}], S}
@@ -254,6 +256,26 @@ elarm_write(acknowledge, Server, Id, Src, User, _) -> elarm:acknowledge(Server, 
 elarm_write(unacknowledge, Server, Id, Src, User, _) -> elarm:unacknowledge(Server, Id, Src, User);
 elarm_write(comment, Server, Id, Src, User, Text) -> elarm:add_comment(Server, Id, Src, Text, User);
 elarm_write(clear, Server, Id, Src, User, _) -> elarm:manual_clear(Server, Id, Src, User).
+
+%% Alarms by severity and state, as [{{Severity, State}, {Count}}]: those that
+%% every Elarm has, also where there are none. Nothing where no Elarm runs.
+elarm_counted({ok, {on, #{servers := Servers, alarms := Alarms}, _}}) when map_size(Servers) > 0 ->
+    None = maps:from_list([
+        {{Severity, State}, 0}
+     || Severity <- [<<"critical">>, <<"indeterminate">>, <<"major">>, <<"minor">>, <<"warning">>],
+        State <- [<<"acknowledged">>, <<"new">>]
+    ]),
+    Counts = maps:fold(
+        fun(_, Known, Acc) ->
+            Kind = element(7, Known),
+            Acc#{Kind => maps:get(Kind, Acc, 0) + 1}
+        end,
+        None,
+        Alarms
+    ),
+    [{Kind, {Count}} || {Kind, Count} <- lists:sort(maps:to_list(Counts))];
+elarm_counted(_) ->
+    [].
 
 elarm_stop(#{servers := Servers}) ->
     lists:foreach(

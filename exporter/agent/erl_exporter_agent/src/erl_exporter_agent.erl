@@ -26,7 +26,7 @@
 -export([init/1, handle_event/2, handle_call/2, handle_info/2, terminate/2, code_change/3]).
 
 %% Changes with every change of the messages or of the state.
--define(PROTOCOL, 3).
+-define(PROTOCOL, 4).
 
 %% How long the counters behind the agent's limits run before they start again.
 -define(WINDOW_MS, 60000).
@@ -69,7 +69,7 @@
 %%                    rank), vip (names of processes), max_processes (up to
 %%                    which they are scanned), scan_every (ms), app_max and
 %%                    app_timeout (series, and ms for one value), include and
-%%                    exclude (patterns of names), max_text (bytes), custom (a
+%%                    exclude (patterns of names), app_bytes, custom (a
 %%                    map of descriptions, see custom.hrl), and the limits:
 %%                    max_reductions and max_bytes (a minute), max_memory
 %%                    (bytes)

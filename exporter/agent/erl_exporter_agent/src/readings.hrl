@@ -4,8 +4,8 @@
 %% here: it is what lets an overloaded node be read at all.
 snapshot(Seq, Collectors, S0) ->
     process_flag(priority, high),
-    {Outcomes, #{owner := Owner, told := Told0} = S1} = read(Collectors, open_window(S0)),
-    {Answer, Told} = lists:mapfoldl(fun untold/2, Told0, Outcomes),
+    {Outcomes, #{owner := Owner, told := Told0, settings := #{app_bytes := Room}} = S1} = read(Collectors, open_window(S0)),
+    {Answer, Told} = untold_of(Outcomes, Room, Told0),
     Binary = term_to_binary(Answer),
     S2 =
         case post(Owner, {?MODULE, snapshot, Seq, Binary}) of
@@ -35,6 +35,11 @@ at_hand(agent, #{dropped := Dropped, shed_count := Count, sent := Sent} = S) ->
     {{reductions(S), Memory, Queue, Dropped, flag(Count > 0), Sent, Scans}, maps:get(accounts, S)};
 at_hand(vm_events, #{sources := Sources}) ->
     maps:get(sysmon, Sources, {missing, switched_off});
+at_hand(alarms, #{sources := Sources}) ->
+    case {maps:find(sasl, Sources), maps:find(elarm, Sources)} of
+        {error, error} -> off;
+        {SASL, Elarm} -> {sasl_counted(SASL), elarm_counted(Elarm)}
+    end;
 at_hand(processes, #{settings := Settings}) ->
     flag(too_many_processes(Settings));
 at_hand(logs, #{sources := Sources}) ->
@@ -163,7 +168,11 @@ helper_options(_, Way) when Way =:= app; Way =:= custom -> [max_heap()];
 helper_options(Job, _) -> [{priority, high}, {min_heap_size, heap(Job)}].
 
 max_heap() ->
-    {max_heap_size, #{size => ?SCAN_HEAP, kill => true, error_logger => false}}.
+    {max_heap_size, heap_limit(?SCAN_HEAP)}.
+
+%% From OTP 27 on binaries count as well; the others do not know that key.
+heap_limit(Words) ->
+    #{size => Words, kill => true, error_logger => false, include_shared_binaries => true}.
 
 gather(Pending, _, Answers, S) when map_size(Pending) =:= 0 ->
     {Answers, S};

@@ -179,6 +179,12 @@ sasl_lost(#{monitor := Monitor} = S) ->
     _ = is_reference(Monitor) andalso erlang:demonitor(Monitor, [flush]),
     S#{handler := off, monitor := none}.
 
+%% How many alarms are active; [] where that is not known.
+sasl_counted({ok, {on, #{handler := Handler, known := Known}, _}}) when Handler =/= off, is_map(Known) ->
+    map_size(Known);
+sasl_counted(_) ->
+    [].
+
 sasl_stop(#{ref := Ref}) ->
     _ = whereis(alarm_handler) =/= undefined andalso
         gen_event:delete_handler(alarm_handler, {?MODULE, Ref}, stopped),

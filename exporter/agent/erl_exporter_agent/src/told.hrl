@@ -1,19 +1,31 @@
 %%% Part of erl_exporter_agent: what the owner knows already, which readings
 %%% leave out.
 
+%% What of Outcomes the owner is to be told, and all that it has been told then.
+%% What is without tables may be large: there is room for so much of it in one
+%% message. What finds none is told in the next one.
+untold_of(Outcomes, Room, Told0) ->
+    {Answer, {Told, _}} = lists:mapfoldl(fun untold/2, {Told0, Room}, Outcomes),
+    {Answer, Told}.
+
 %% Labels and constants go over the wire when they are new or have changed; []
 %% stands for what was told before, and so does same.
-untold({Collector, {Took, {ok, {dynamic, At, Value}}}}, Told) ->
+untold({Collector, {Took, {ok, {dynamic, At, Value}}}}, {Told, Room}) ->
     case Told of
-        #{Collector := At} -> {{Took, {ok, same}}, Told};
-        _ -> {{Took, {ok, Value}}, Told#{Collector => At}}
+        #{Collector := At} ->
+            {{Took, {ok, same}}, {Told, Room}};
+        _ ->
+            case Room - erlang:external_size(Value) of
+                Left when Left < 0 -> {{Took, {missing, not_told_yet_because_the_message_was_full}}, {Told, Room}};
+                Left -> {{Took, {ok, Value}}, {Told#{Collector => At}, Left}}
+            end
     end;
-untold({Collector, {Took, {ok, Tables}}}, Told0) ->
+untold({Collector, {Took, {ok, Tables}}}, {Told0, Room}) ->
     Numbered = lists:zip(lists:seq(1, length(Tables)), Tables),
     {Sent, Told} = lists:mapfoldl(
         fun({N, Table}, Acc) -> untold_table({Collector, N}, Table, Acc) end, Told0, Numbered
     ),
-    {{Took, {ok, Sent}}, Told};
+    {{Took, {ok, Sent}}, {Told, Room}};
 untold({_, Failed}, Told) ->
     {Failed, Told}.
 
