@@ -105,6 +105,10 @@ func TestExpiredCertificates(t *testing.T) {
 	show := func(name string) []string {
 		return []string{"--cert-file", a.path(name + ".pem"), "--key-file", a.path(name + ".key")}
 	}
+	require.Eventually(t, func() bool {
+		_, out := a.client(t, right, append([]string{"nodes"}, show("right")...)...)
+		return strings.Contains(out, n.Name)
+	}, time.Minute, 50*time.Millisecond, "the exporter does not know its node")
 	for name, tt := range map[string]struct {
 		url  string
 		args []string

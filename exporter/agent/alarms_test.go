@@ -309,7 +309,6 @@ func TestElarmHostileTerms(t *testing.T) {
 	}
 }
 
-<<<<<<< HEAD
 // TestSupervisorGivesUpInAFlood has a supervisor end while the node logs more
 // than it may tell: the entry is dropped, and the supervisor is counted.
 func TestSupervisorGivesUpInAFlood(t *testing.T) {
@@ -348,7 +347,9 @@ func TestSupervisorGivesUpInAFlood(t *testing.T) {
 		return times == supervisors && named == 50
 	}, patience, 50*time.Millisecond)
 	require.Less(t, told.Load(), int64(supervisors), "nothing was dropped: the test proves nothing")
-=======
+	require.NoError(t, s.Detach(deadline(t)))
+}
+
 // TestAlarmsAreCounted: the reading says how many alarms the node has, and nothing
 // where nobody looks or there is nothing to look at.
 func TestAlarmsAreCounted(t *testing.T) {
@@ -384,6 +385,5 @@ func TestAlarmsAreCounted(t *testing.T) {
 		got, _ := sasl()
 		return got == 1 && elarm()["indeterminate new"] == 0
 	}, patience, 20*time.Millisecond)
->>>>>>> w4
 	require.NoError(t, s.Detach(deadline(t)))
 }
