@@ -67,39 +67,65 @@ func (m *Manager) Do(ctx context.Context, f Filter, c Command) (Outcome, error) 
 		}
 	}
 	for _, a := range m.Active(f) {
-		if err := m.tell(ctx, a, c); err != nil {
+		done, err := m.command(ctx, a, c)
+		if err != nil {
 			out.Failed[a.ID] = err
 			continue
 		}
-		if done, ok := m.apply(a.ID, c); ok {
-			out.Alarms = append(out.Alarms, *done)
-		} else {
-			out.Failed[a.ID] = ErrNotActive
-		}
+		out.Alarms = append(out.Alarms, *done)
 	}
 	return out, m.save(ctx)
 }
 
-// tell forwards a command that changes something.
-func (m *Manager) tell(ctx context.Context, a *Alarm, c Command) error {
-	if m.forward == nil {
-		return nil
-	}
-	return m.forward(ctx, *a, c)
+// clearing is a command that clears an alarm whose source is being told.
+type clearing struct {
+	before  *Alarm
+	command Command
+	done    *Alarm // what became of it, when the source was quick to say so
 }
 
-// apply does a command to one alarm, which may have been cleared meanwhile.
-func (m *Manager) apply(id string, c Command) (*Alarm, bool) {
+// command tells a command to the source of an alarm and does it here.
+func (m *Manager) command(ctx context.Context, a *Alarm, c Command) (*Alarm, error) {
+	x := &clearing{before: a, command: c}
+	if m.forward != nil {
+		if c.Verb == VerbClear {
+			m.mu.Lock()
+			m.clearing[a.ID] = x
+			m.mu.Unlock()
+		}
+		err := m.forward(ctx, *a, c)
+		m.mu.Lock()
+		delete(m.clearing, a.ID)
+		m.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old, ok := m.active[id]
+	if x.done != nil {
+		return x.done, nil
+	}
+	done, ok := m.apply(a, c)
+	if !ok {
+		return nil, ErrNotActive
+	}
+	return done, nil
+}
+
+// apply does a command to one alarm, which may have been cleared meanwhile. The
+// alarm is as it was before its source was told: what the source has told since
+// may be the echo of the command. The lock is held.
+func (m *Manager) apply(before *Alarm, c Command) (*Alarm, bool) {
+	old, ok := m.active[before.ID]
 	if !ok {
 		return nil, false
 	}
 	a, now := *old, m.now()
 	a.Updated = now
-	if c.Text != "" {
-		a.Comments = withComment(a.Comments, Comment{User: c.User, Time: now, Text: c.Text}.clean())
+	comment := Comment{User: c.User, Time: now, Text: c.Text}.clean()
+	if c.Text != "" && comment.among(a.Comments) == comment.among(before.Comments) {
+		a.Comments = withComment(a.Comments, comment)
 	}
 	event := EventCommented
 	switch c.Verb {
@@ -167,6 +193,17 @@ func (m *Manager) Comment(k Key, c Comment) {
 	a.Comments = withComment(a.Comments, c)
 	a.Updated = m.now()
 	m.put(&a, EventCommented, c.User)
+}
+
+// among counts those of a list that say the same.
+func (c Comment) among(list []Comment) int {
+	n := 0
+	for _, x := range list {
+		if x.User == c.User && x.Text == c.Text {
+			n++
+		}
+	}
+	return n
 }
 
 // withComment appends without touching the list that others may hold.

@@ -121,6 +121,9 @@ type Manager struct {
 	unsaved []Alarm         // cleared, and not in history yet
 	failing bool            // the last save failed
 	full    bool            // the limit was told
+	// clearing are alarms that somebody clears by hand and whose source is being
+	// told.
+	clearing map[string]*clearing
 }
 
 // New makes a Manager with the alarms that were active when the store was last
@@ -135,7 +138,7 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	m := &Manager{
 		store: o.Store, forward: o.Forward, logger: cmp.Or(o.Logger, slog.Default()), now: o.Now,
 		hub: newHub(), limits: o.Limits.withDefaults(),
-		active: map[string]*Alarm{}, perNode: map[string]int{}, dirty: map[string]bool{},
+		active: map[string]*Alarm{}, perNode: map[string]int{}, dirty: map[string]bool{}, clearing: map[string]*clearing{},
 	}
 	m.metrics = newMetrics(m)
 	saved, err := o.Store.ActiveAlarms(ctx)
@@ -326,9 +329,16 @@ func (m *Manager) put(a *Alarm, e EventType, user string) {
 func (m *Manager) Clear(k Key, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if a, ok := m.active[k.ID()]; ok {
-		m.clear(a, "", reason)
+	a, ok := m.active[k.ID()]
+	if !ok {
+		return
 	}
+	if x := m.clearing[a.ID]; x != nil {
+		// The source says what it has just been told.
+		x.done, _ = m.apply(x.before, x.command)
+		return
+	}
+	m.clear(a, "", reason)
 }
 
 // clear is Clear with the lock held.

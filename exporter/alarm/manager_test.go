@@ -261,6 +261,38 @@ func TestWrongCommands(t *testing.T) {
 	}
 }
 
+// TestEchoOfACommand comes while the source is still being told: it is the command,
+// with who gave it, and nothing else.
+func TestEchoOfACommand(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	var m *alarm.Manager
+	m = newManager(t, alarm.Options{Now: c.Now, Forward: func(_ context.Context, a alarm.Alarm, cmd alarm.Command) error {
+		m.Comment(a.Key(), alarm.Comment{User: cmd.User, Time: c.Now(), Text: cmd.Text})
+		switch cmd.Verb {
+		case alarm.VerbAcknowledge:
+			m.Acknowledge(a.Key(), alarm.Acknowledgement{Acknowledged: true, User: cmd.User})
+		case alarm.VerbClear:
+			m.Clear(a.Key(), "manual")
+		}
+		return nil
+	}})
+	m.Raise(report("a@h", "link", "", alarm.Major))
+	do := func(verb alarm.Verb, text string) alarm.Alarm {
+		out, err := m.Do(t.Context(), alarm.Filter{}, alarm.Command{Verb: verb, User: "jane", Text: text})
+		require.NoError(t, err)
+		require.Empty(t, out.Failed)
+		require.Len(t, out.Alarms, 1)
+		return out.Alarms[0]
+	}
+	require.Len(t, do(alarm.VerbAcknowledge, "mine").Comments, 1)
+	require.Len(t, do(alarm.VerbComment, "mine").Comments, 2, "said again is another comment")
+	cleared := do(alarm.VerbClear, "mended")
+	require.Equal(t, []string{"jane", "cleared by hand"}, []string{cleared.ClearedBy, cleared.ClearReason})
+	require.Len(t, cleared.Comments, 3)
+	require.Empty(t, m.Active(alarm.Filter{}))
+}
+
 func TestCommandsReachTheSourceFirst(t *testing.T) {
 	t.Parallel()
 	var told []alarm.Command

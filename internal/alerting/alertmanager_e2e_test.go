@@ -92,6 +92,28 @@ func TestAlarmReachesAlertmanager(t *testing.T) {
 	}
 }
 
+// TestSilenceIsRenewed while the alarm is acknowledged, and removed when that is
+// lifted.
+func TestSilenceIsRenewed(t *testing.T) {
+	t.Parallel()
+	am := erltest.StartAlertmanager(t, "0.31", "")
+	n := erltest.Start(t, erltest.Options{})
+	n.Eval(t, "{ok, _} = application:ensure_all_started(sasl), alarm_handler:set_alarm({hot, []})")
+	p := exportertest.Start(t, exportertest.Options{Config: config(t, fmt.Sprintf(
+		"alertmanager: {repeat: 10m, silence_on_ack: true, silence_for: 1m, targets: [{url: %q}]}\n", am.URL), n)})
+	p.AwaitUp(n.Name, patience)
+	act(t, p, awaitAlarm(t, p, "hot").ID, "acknowledge", "mine")
+	require.Eventually(t, func() bool { return len(silences(t, am)) == 1 }, patience, 50*time.Millisecond)
+	first := silences(t, am)[0]
+	require.WithinDuration(t, time.Now().Add(time.Minute), first.EndsAt, 30*time.Second)
+	require.Eventually(t, func() bool {
+		all := silences(t, am)
+		return len(all) == 1 && all[0].EndsAt.After(first.EndsAt)
+	}, time.Minute, 100*time.Millisecond, "it is not renewed before it ends")
+	act(t, p, awaitAlarm(t, p, "hot").ID, "unacknowledge", "not mine")
+	require.Eventually(t, func() bool { return len(silences(t, am)) == 0 }, patience, 50*time.Millisecond)
+}
+
 // restart ends the exporter and starts another one on its database.
 func restart(t *testing.T, p *exportertest.Process, text string) *exportertest.Process {
 	t.Helper()

@@ -157,7 +157,7 @@ func processes() []provocation {
 			raise:   "application:load(os_mon), application:set_env(os_mon, system_memory_high_watermark, 0.01), {ok, _} = application:ensure_all_started(os_mon), ok",
 			relieve: "memsup:set_sysmem_high_watermark(1.0), memsup ! time_to_collect, ok"},
 		{alarm: "process_memory_high_watermark",
-			raise:   `application:load(os_mon), application:set_env(os_mon, process_memory_high_watermark, 0.0001), {ok, _} = application:ensure_all_started(os_mon), ok`,
+			raise:   `put(held, [spawn(fun() -> L = lists:seq(1, 5000000), receive stop -> length(L) end end)]), application:load(os_mon), application:set_env(os_mon, process_memory_high_watermark, 0.0001), {ok, _} = application:ensure_all_started(os_mon), ok`,
 			relieve: "memsup:set_procmem_high_watermark(1.0), memsup ! time_to_collect, ok"},
 	}
 }

@@ -155,6 +155,7 @@ func ask(t *testing.T, client *http.Client, address string, into any) error {
 
 type silenceOf struct {
 	ID, Comment, CreatedBy string
+	EndsAt                 time.Time
 	Status                 struct{ State string }
 }
 

@@ -339,6 +339,50 @@ func TestEndedBeforeTheRestart(t *testing.T) {
 	require.Equal(t, map[string]bool{"gone": true, "x": false}, resolved, "what fires again is not ended")
 }
 
+// TestSilenceIsRenewed before it ends, however seldom alerts are repeated.
+func TestSilenceIsRenewed(t *testing.T) {
+	t.Parallel()
+	type silence struct {
+		ID     string
+		EndsAt time.Time
+	}
+	var mu sync.Mutex
+	var set []silence
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/silences") && r.Method == http.MethodPost:
+			var s silence
+			_ = json.NewDecoder(r.Body).Decode(&s)
+			mu.Lock()
+			defer mu.Unlock()
+			set = append(set, s)
+			fmt.Fprint(w, `{"silenceID": "one"}`)
+		case strings.HasSuffix(r.URL.Path, "/silences"):
+			fmt.Fprint(w, "[]")
+		}
+	}))
+	t.Cleanup(server.Close)
+	a, x := newAlerts(), alert("x", "minor")
+	x.Silence = &alertmanager.Silence{User: "jane", Comment: "mine", Matchers: map[string]string{"alertname": "x"}}
+	a.set("x", x)
+	run(t, alertmanager.Options{
+		Endpoints: []alertmanager.Endpoint{endpoint(t, server.URL)}, Source: a, Interval: time.Hour, Silences: true, SilenceFor: 2 * time.Second,
+	})
+	sets := func() []silence {
+		mu.Lock()
+		defer mu.Unlock()
+		return append([]silence{}, set...)
+	}
+	eventually(t, func() bool { return len(sets()) >= 3 }, "the silence is not renewed")
+	all := sets()
+	require.Empty(t, all[0].ID)
+	for i, s := range all[1:] {
+		require.Equal(t, "one", s.ID, "the same silence is renewed")
+		require.True(t, s.EndsAt.After(all[i].EndsAt))
+	}
+}
+
 func TestMetricsAreWellNamed(t *testing.T) {
 	t.Parallel()
 	s, a, registry := newServer(t), newAlerts(), prometheus.NewRegistry()

@@ -276,6 +276,10 @@ func (t *tracker) next() time.Duration {
 	for _, known := range t.told {
 		wait = min(wait, known.at.Add(t.options.Interval).Sub(now))
 	}
+	for _, known := range t.silences.known {
+		// One may last for less than alerts are repeated.
+		wait = min(wait, known[0].ends.Add(-t.options.SilenceFor/2).Sub(now))
+	}
 	return max(wait, gather)
 }
 

@@ -308,34 +308,37 @@ inspect_part(shells, _) ->
 %% container may see some only. A group without a limit has "max", or what no
 %% host has.
 memory_limit() ->
-    Groups =
-        case prim_file:read_file("/proc/self/cgroup") of
-            {ok, Text} -> lists:append([group_limits(Line) || Line <- binary:split(Text, <<"\n">>, [global, trim])]);
-            {error, _} -> []
-        end,
-    case host_memory() ++ Groups of
+    least([host_memory(prim_file:read_file("/proc/meminfo")), group_limits("/sys/fs/cgroup", prim_file:read_file("/proc/self/cgroup"))]).
+
+least(Limits) ->
+    case lists:append(Limits) of
         [] -> [];
-        Limits -> lists:min(Limits)
+        Some -> lists:min(Some)
     end.
 
-host_memory() ->
-    case prim_file:read_file("/proc/meminfo") of
-        {ok, <<"MemTotal:", Rest/binary>>} ->
-            [Kilobytes | _] = binary:split(Rest, <<" ">>, [global, trim_all]),
-            [binary_to_integer(Kilobytes) * 1024];
-        _ ->
-            []
-    end.
+host_memory({ok, <<"MemTotal:", Rest/binary>>}) ->
+    [Kilobytes | _] = binary:split(Rest, <<" ">>, [global, trim_all]),
+    [binary_to_integer(Kilobytes) * 1024];
+host_memory(_) ->
+    [].
 
-group_limits(Line) ->
+%% Where the groups are, and what /proc says of those of the node.
+group_limits(Mount, {ok, Text}) ->
+    lists:append([group_limit(Mount, Line) || Line <- binary:split(Text, <<"\n">>, [global, trim])]);
+group_limits(_, _) ->
+    [].
+
+group_limit(Mount, Line) ->
     case binary:split(Line, <<":">>, [global]) of
-        [<<"0">>, <<>>, Path | _] -> group_limits("/sys/fs/cgroup", Path, "memory.max");
+        [<<"0">>, <<>>, Path | _] ->
+            group_limits(Mount, Path, "memory.max");
         [_, Controllers, Path | _] ->
             case lists:member(<<"memory">>, binary:split(Controllers, <<",">>, [global])) of
-                true -> group_limits("/sys/fs/cgroup/memory", Path, "memory.limit_in_bytes");
+                true -> group_limits(Mount ++ "/memory", Path, "memory.limit_in_bytes");
                 false -> []
             end;
-        _ -> []
+        _ ->
+            []
     end.
 
 group_limits(Root, Path, File) ->
