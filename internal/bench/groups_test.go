@@ -154,6 +154,7 @@ func (c crowd) groups(t *testing.T, a *agent.Attacher) {
 	tab := newTable(fmt.Sprintf("%s: what one reading of a group costs, with that of the agent's own; without, a process waited %s at worst", c.title, micros(base)),
 		"time", "at most", "reductions", "run time", "memory", "longest delay")
 	for _, name := range append(groupNames(), snapshot.Carriers) {
+		t.Logf("%s: %s", c.title, name)
 		cost := c.group(t, a, name)
 		if cost.missing != "" {
 			tab.row(name, cost.missing)
@@ -261,6 +262,7 @@ func (c crowd) attach(t *testing.T, a *agent.Attacher, s agent.Settings, sources
 		if err == nil {
 			return session
 		}
+		t.Logf("attempt %d to attach: %v", attempt+1, err)
 		require.Less(t, attempt, attempts-1, "%v", err)
 		c.settle(t)
 	}
