@@ -154,6 +154,7 @@ func (c crowd) groups(t *testing.T, a *agent.Attacher) {
 	tab := newTable(fmt.Sprintf("%s: what one reading of a group costs, with that of the agent's own; without, a process waited %s at worst", c.title, micros(base)),
 		"time", "at most", "reductions", "run time", "memory", "longest delay")
 	for _, name := range append(groupNames(), snapshot.Carriers) {
+		t.Logf("%s: %s", c.title, name)
 		cost := c.group(t, a, name)
 		if cost.missing != "" {
 			tab.row(name, cost.missing)
@@ -251,11 +252,29 @@ func alone(name string) agent.Settings {
 	return s
 }
 
-func (c crowd) attach(t *testing.T, a *agent.Attacher, s agent.Settings, sources ...agent.Source) *agent.Session {
+// attach attaches the node. It is tried again: a node that is busy may be late.
+func (c crowd) attach(t *testing.T, a *agent.Attacher, s agent.Settings, sources ...agent.Source) (session *agent.Session) {
 	t.Helper()
-	session, err := a.Attach(t.Context(), agent.Target{Node: c.Name, Cookie: c.Cookie, EPMD: c.EPMD, Settings: s, Sources: sources})
-	require.NoError(t, err)
-	return session
+	const attempts = 5
+	for attempt := range attempts {
+		var err error
+		session, err = a.Attach(t.Context(), agent.Target{Node: c.Name, Cookie: c.Cookie, EPMD: c.EPMD, Settings: s, Sources: sources})
+		if err == nil {
+			return session
+		}
+		t.Logf("attempt %d to attach: %v", attempt+1, err)
+		require.Less(t, attempt, attempts-1, "%v", err)
+		c.settle(t)
+	}
+	return nil
+}
+
+// detach returns once the agent has left for good: while the node removes a module,
+// others wait, the next attachment too.
+func (c crowd) detach(t *testing.T, session *agent.Session) {
+	t.Helper()
+	require.NoError(t, session.Detach(t.Context()))
+	c.settle(t)
 }
 
 func (c crowd) group(t *testing.T, a *agent.Attacher, name string) groupCost {
@@ -292,7 +311,7 @@ func (c crowd) group(t *testing.T, a *agent.Attacher, name string) groupCost {
 			late, memory := c.watched(t, func() { readSome(session) })
 			cost.late, cost.memory = max(cost.late, late), max(cost.memory, memory)
 		}
-		require.NoError(t, session.Detach(t.Context()))
+		c.detach(t, session)
 	}
 	return cost
 }
@@ -326,7 +345,7 @@ func (c crowd) scan(t *testing.T, a *agent.Attacher, name string) groupCost {
 			got, reductions := c.oneScan(t, session, name)
 			cost.missing, cost.times, cost.reductions = got.Missing, []time.Duration{got.Duration}, reductions
 		})
-		require.NoError(t, session.Detach(t.Context()))
+		c.detach(t, session)
 		if cost.missing != "" {
 			return cost
 		}
@@ -403,7 +422,7 @@ func (c crowd) inspection(t *testing.T, a *agent.Attacher, m agent.Monitor) (cos
 	})
 	c.read(t, session, snapshot.VMEvents)
 	cost.reductions = float64(session.Cost().Reductions)
-	require.NoError(t, session.Detach(t.Context()))
+	c.detach(t, session)
 	return cost
 }
 
@@ -426,6 +445,7 @@ func (c crowd) pages(t *testing.T, a *agent.Attacher) {
 	tab.row("the longest that a process waited", micros(late), "")
 	tab.end()
 	end()
+	c.settle(t)
 }
 
 // usually measures the default groups but for scans at the usual interval.
