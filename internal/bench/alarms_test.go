@@ -93,11 +93,11 @@ func TestAlarmLatency(t *testing.T) {
 
 	begun := time.Now()
 	for _, n := range nodes {
-		n.Eval(t, "[alarm_handler:set_alarm({{many, N}, []}) || N <- lists:seq(1, 950)], ok")
+		n.Eval(t, "[alarm_handler:set_alarm({{many, N}, []}) || N <- lists:seq(1, 1000)], ok")
 	}
 	require.Eventually(t, func() bool {
 		n, _ := told.count()
-		return n >= 9500
+		return n >= 10_000
 	}, 5*time.Minute, 50*time.Millisecond)
 	n, posts := told.count()
 	t.Logf("%d alarms at Alertmanager after %v and %d posts", n, time.Since(begun), posts)
