@@ -239,8 +239,17 @@ hand_over(Ref, Answer, #{asked := Asked0} = S0) ->
 %% keep the agent.
 stop_sources(#{sources := Sources, asked := Asked} = S) ->
     lists:foreach(fun({_, _, Pid, _}) -> exit(Pid, kill) end, maps:values(Asked)),
+    Deadline = now_ms() + ?STOP_MS div 2,
+    lists:foreach(fun(Ref) -> await_end(Ref, Deadline) end, maps:keys(Asked)),
     Helpers = [spawn_stop(Source, State) || {Source, {on, State, _}} <- maps:to_list(Sources)],
     await_stops(Helpers, now_ms() + ?STOP_MS, S).
+
+%% What a helper has yet asked for would be done after it is taken back.
+await_end(Ref, Deadline) ->
+    receive
+        {'DOWN', Ref, process, _, _} -> ok
+    after max(0, Deadline - now_ms()) -> ok
+    end.
 
 stop_source(Source, State, S) ->
     await_stops([spawn_stop(Source, State)], now_ms() + ?STOP_MS, S).
