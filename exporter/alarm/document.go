@@ -27,7 +27,7 @@ func Document() string {
 	for i := range rules {
 		documentRule(&b, &rules[i])
 	}
-	b.WriteString("\n## Alarms of alarm_handler\n\nAny alarm that something on the node sets is taken (`source=\"sasl\"`). " +
+	b.WriteString("\n## Alarms of alarm_handler\n\nAny alarm that something on the node sets is taken (`source=\"sasl\"`), and so are those of RabbitMQ, which has them in an event manager of its own, `rabbit_alarm`. " +
 		"Its name is the first word of its id, `key` the rest: `{disk_almost_full, \"/\"}` is `disk_almost_full` with the key `/`. " +
 		"Its severity is that of `alarms.sasl` in the configuration, or the one here, or major.\n\nThese are known:\n")
 	for _, k := range KnownSASL() {

@@ -48,7 +48,7 @@ func nodeAlarmFamilies() []Family {
 	elarm := base.of("elarm_alarms")
 	elarm.Labels = labelled("severity", "state")
 	return slices.Concat(complete([]Family{{
-		Name: "erlang_vm_sasl_alarms", Help: "Active alarms of alarm_handler", Call: "alarm_handler:get_alarms/0", Samples: single("alarms"),
+		Name: "erlang_vm_sasl_alarms", Help: "Active alarms of alarm_handler, and of RabbitMQ's rabbit_alarm", Call: "alarm_handler:get_alarms/0", Samples: single("alarms"),
 		Note: "only where SASL runs and alarms.sasl is on; one that was set twice is one; 1,000 at most",
 	}}, base.of("sasl_alarms")), complete([]Family{{
 		Name: "erlang_vm_elarm_alarms", Help: "Active alarms of Elarm by severity and state", Call: "elarm:get_alarms/1", Samples: single("alarms"),

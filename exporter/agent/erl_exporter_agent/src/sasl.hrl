@@ -4,6 +4,8 @@
 %%% makes texts of what it sees and sends them to the agent. Besides, the list of
 %%% alarms is read now and then, for alarm_handler may lose our handler, and other
 %%% products put handlers of their own in place of the one that has the list.
+%%% RabbitMQ's alarms are in an event manager of its own, rabbit_alarm, which has the
+%%% same events and the same list: it gets a handler of ours, too.
 %%%
 %%% Events: {set, Name, Instance, Description}, {clear, Name, Instance},
 %%% {all, [{Name, Instance, Description}]}, and tick after others, so that the
@@ -47,48 +49,68 @@ sasl_add(#{ref := Ref} = S) ->
     {[{ask, added, Add, ?SASL_WAIT_MS}], S#{handler := asked, touched := false}}.
 
 %% Run by a helper. Handlers of an agent that was killed go first. The list is
-%% read when the handler is there, so that nothing falls in between.
+%% read when the handlers are there, so that nothing falls in between.
 sasl_add(Agent, Ref) ->
     case whereis(alarm_handler) of
         undefined ->
             not_running;
         _ ->
-            Stale = [H || {?MODULE, R} = H <- gen_event:which_handlers(alarm_handler), R =/= Ref],
-            lists:foreach(fun(H) -> gen_event:delete_handler(alarm_handler, H, stale) end, Stale),
-            case gen_event:add_handler(alarm_handler, {?MODULE, Ref}, {sasl, Agent, Ref}) of
-                ok -> {added, sasl_list()};
-                Other -> Other
+            case [Other || M <- alarm_managers(), Other <- [sasl_add(M, Agent, Ref)], Other =/= ok] of
+                [] -> {added, sasl_list()};
+                [Other | _] -> Other
             end
     end.
 
+sasl_add(Manager, Agent, Ref) ->
+    Ours = [R || {?MODULE, R} <- gen_event:which_handlers(Manager)],
+    _ = [gen_event:delete_handler(Manager, {?MODULE, R}, stale) || R <- Ours, R =/= Ref],
+    case lists:member(Ref, Ours) of
+        true -> ok;
+        false -> gen_event:add_handler(Manager, {?MODULE, Ref}, {sasl, Agent, Ref})
+    end.
+
+%% Those that run.
+alarm_managers() -> [M || M <- [alarm_handler, rabbit_alarm], whereis(M) =/= undefined].
+
 sasl_read(Ref) ->
-    case lists:member({?MODULE, Ref}, gen_event:which_handlers(alarm_handler)) of
+    case lists:all(fun(M) -> lists:member({?MODULE, Ref}, gen_event:which_handlers(M)) end, alarm_managers()) of
         true -> {there, sasl_list()};
         false -> gone
     end.
 
-%% Of alarms that were set several times, the first on the list is the last that
-%% was set. A handler in place of alarm_handler's own may not have the list.
+%% Unknown when one of the lists is.
 sasl_list() ->
-    case gen_event:call(alarm_handler, alarm_handler, get_alarms, 2000) of
-        Alarms when is_list(Alarms) ->
-            lists:foldl(
-                fun
-                    ({Id, Description}, Acc) when map_size(Acc) < ?MAX_ALARMS ->
-                        {Name, Instance} = alarm_name(Id),
-                        case Acc of
-                            #{{Name, Instance} := _} -> Acc;
-                            _ -> Acc#{{Name, Instance} => description(Description)}
-                        end;
-                    (_, Acc) ->
-                        Acc
-                end,
-                #{},
-                Alarms
-            );
-        _ ->
+    case [gen_event:call(M, M, get_alarms, 2000) || M <- alarm_managers()] of
+        [_ | _] = Lists ->
+            case lists:all(fun is_list/1, Lists) of
+                true -> alarm_list(lists:append(Lists));
+                false -> unknown
+            end;
+        [] ->
             unknown
     end.
+
+%% Of alarms that were set several times, the first on the list is the last that
+%% was set. A handler in place of alarm_handler's own may not have the list.
+alarm_list(Alarms) ->
+    lists:foldl(
+        fun
+            ({Id, Description}, Acc) when map_size(Acc) < ?MAX_ALARMS ->
+                {Name, Instance} = alarm_name(Id),
+                case is_map_key({Name, Instance}, Acc) orelse not is_own(Id) of
+                    true -> Acc;
+                    false -> Acc#{{Name, Instance} => description(Description)}
+                end;
+            (_, Acc) ->
+                Acc
+        end,
+        #{},
+        Alarms
+    ).
+
+%% RabbitMQ tells every node of a cluster about each.
+is_own({resource_limit, _, Node}) -> Node =:= node();
+is_own(_) -> true.
 
 sasl_answer(added, {ok, {added, List}}, S) ->
     sasl_listed(List, S#{handler := on, monitor := erlang:monitor(process, alarm_handler)});
@@ -186,9 +208,7 @@ sasl_counted(_) ->
     [].
 
 sasl_stop(#{ref := Ref}) ->
-    _ = whereis(alarm_handler) =/= undefined andalso
-        gen_event:delete_handler(alarm_handler, {?MODULE, Ref}, stopped),
-    ok.
+    lists:foreach(fun(M) -> gen_event:delete_handler(M, {?MODULE, Ref}, stopped) end, alarm_managers()).
 
 %%% ----------------------------------------------------------------------
 %%% The handler, which runs in alarm_handler; those of Lager's are in lager.hrl
@@ -204,10 +224,10 @@ handle_event(Event, {lager, _, _} = State) ->
     {ok, State};
 handle_event({set_alarm, {Id, Description}}, #{sasl := _} = H) ->
     {Name, Instance} = alarm_name(Id),
-    {ok, tell_agent({set, Name, Instance, description(Description)}, H)};
+    {ok, tell_of(Id, {set, Name, Instance, description(Description)}, H)};
 handle_event({clear_alarm, Id}, #{sasl := _} = H) ->
     {Name, Instance} = alarm_name(Id),
-    {ok, tell_agent({clear, Name, Instance}, H)};
+    {ok, tell_of(Id, {clear, Name, Instance}, H)};
 handle_event(_, H) ->
     {ok, H}.
 
@@ -232,6 +252,12 @@ terminate(_, _) ->
 
 code_change(_, H, _) ->
     {ok, H}.
+
+tell_of(Id, What, H) ->
+    case is_own(Id) of
+        true -> tell_agent(What, H);
+        false -> H
+    end.
 
 %% An agent that does not get to work is not sent more; it then reads the list.
 tell_agent(What, #{agent := Agent, sasl := Ref, missed := Missed} = H) ->
