@@ -69,6 +69,7 @@ done
 ssh-keyscan 10.0.0.1 10.0.0.2 >"$HOME/.ssh/known_hosts" 2>/dev/null
 
 # The checkout, the release and the cookie that the README names.
+git config --global --add safe.directory '*' # whoever owns the checkout
 git clone --quiet "$top" "$work/erlops"
 cd "$work/erlops"
 git -C "$top" diff --binary HEAD | git apply --allow-empty

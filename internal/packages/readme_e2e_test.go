@@ -30,7 +30,7 @@ const (
 
 // readmeLines are the commands of the README in their order and how each is run.
 var readmeLines = []struct{ line, run string }{
-	{"make run", "in_terminal 'LINE' 300 'http://127.0.0.1:9198'\n! pgrep -f demo_shop"},
+	{"make run", "in_terminal 'LINE' 900 'http://127.0.0.1:9198'\n! pgrep -f demo_shop"},
 	{"make test", "make -n test >/dev/null # these are the tests"},
 	{"make build", once},
 	{`sudo install -m 400 -o "$USER" /var/lib/rabbitmq/.erlang.cookie ~/rabbit.cookie`, once},
