@@ -133,6 +133,8 @@ func (c *client) do(ctx context.Context, what string, request func(context.Conte
 	switch {
 	case room.status >= http.StatusBadRequest:
 		err = fmt.Errorf("%s: %d %s: %s", what, room.status, http.StatusText(room.status), room.text)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: no answer within %s: %w", what, c.timeout, unsaid.Error(err))
 	case err != nil:
 		return fmt.Errorf("%s: %w", what, unsaid.Error(err))
 	}

@@ -251,6 +251,8 @@ func TestRefusals(t *testing.T) {
 		},
 		"500": func(w http.ResponseWriter) { http.Error(w, "oops", http.StatusInternalServerError) },
 		"503": func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) },
+		// Slower than a request may take.
+		"no answer within 2s": func(http.ResponseWriter) { time.Sleep(2500 * time.Millisecond) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
