@@ -123,13 +123,6 @@ func (e *engine) goBase() {
 		"--env", "PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "--env", "GOPATH=/go")
 }
 
-func goEnv(t *testing.T, name string) string {
-	t.Helper()
-	value, err := exec.Command("go", "env", name).Output()
-	require.NoError(t, err)
-	return strings.TrimSpace(string(value))
-}
-
 // build builds one of our Dockerfiles as compose.yaml names the image. Modules and
 // what was compiled before come from this machine.
 func (e *engine) build(image, dockerfile string) {

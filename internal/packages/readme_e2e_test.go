@@ -111,9 +111,7 @@ func TestReadme(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation", "private",
 		"bash", filepath.Join(dir, "readme.sh"), top, work, filepath.Join(dir, "kv.tar.gz"))
 	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
-		value, err := exec.Command("go", "env", name).Output()
-		require.NoError(t, err)
-		cmd.Env = append(cmd.Env, name+"="+strings.TrimSpace(string(value)))
+		cmd.Env = append(cmd.Env, name+"="+goEnv(t, name))
 	}
 	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"), "LANG=C.UTF-8", "GOFLAGS=-mod=readonly")
 	out, err := cmd.CombinedOutput()

@@ -66,7 +66,7 @@ sasl_add(Manager, Agent, Ref) ->
     _ = [gen_event:delete_handler(Manager, {?MODULE, R}, stale) || R <- Ours, R =/= Ref],
     case lists:member(Ref, Ours) of
         true -> ok;
-        false -> gen_event:add_handler(Manager, {?MODULE, Ref}, {sasl, Agent, Ref})
+        false -> gen_event:add_handler(Manager, {?MODULE, Ref}, {sasl, Manager, Agent, Ref})
     end.
 
 %% Those that run.
@@ -80,10 +80,10 @@ sasl_read(Ref) ->
 
 %% Unknown when one of the lists is.
 sasl_list() ->
-    case [gen_event:call(M, M, get_alarms, 2000) || M <- alarm_managers()] of
+    case [{M, gen_event:call(M, M, get_alarms, 2000)} || M <- alarm_managers()] of
         [_ | _] = Lists ->
-            case lists:all(fun is_list/1, Lists) of
-                true -> alarm_list(lists:append(Lists));
+            case lists:all(fun({_, List}) -> is_list(List) end, Lists) of
+                true -> alarm_list([A || {M, List} <- Lists, {Id, _} = A <- List, is_own(M, Id)]);
                 false -> unknown
             end;
         [] ->
@@ -97,9 +97,9 @@ alarm_list(Alarms) ->
         fun
             ({Id, Description}, Acc) when map_size(Acc) < ?MAX_ALARMS ->
                 {Name, Instance} = alarm_name(Id),
-                case is_map_key({Name, Instance}, Acc) orelse not is_own(Id) of
-                    true -> Acc;
-                    false -> Acc#{{Name, Instance} => description(Description)}
+                case Acc of
+                    #{{Name, Instance} := _} -> Acc;
+                    _ -> Acc#{{Name, Instance} => description(Description)}
                 end;
             (_, Acc) ->
                 Acc
@@ -109,8 +109,8 @@ alarm_list(Alarms) ->
     ).
 
 %% RabbitMQ tells every node of a cluster about each.
-is_own({resource_limit, _, Node}) -> Node =:= node();
-is_own(_) -> true.
+is_own(rabbit_alarm, {resource_limit, _, Node}) -> Node =:= node();
+is_own(_, _) -> true.
 
 sasl_answer(added, {ok, {added, List}}, S) ->
     sasl_listed(List, S#{handler := on, monitor := erlang:monitor(process, alarm_handler)});
@@ -216,8 +216,8 @@ sasl_stop(#{ref := Ref}) ->
 
 init({lager, Level, C}) ->
     lager_init(Level, C);
-init({sasl, Agent, Ref}) ->
-    {ok, #{sasl => Ref, agent => Agent, monitor => erlang:monitor(process, Agent), missed => false}}.
+init({sasl, Manager, Agent, Ref}) ->
+    {ok, #{sasl => Ref, manager => Manager, agent => Agent, monitor => erlang:monitor(process, Agent), missed => false}}.
 
 handle_event(Event, {lager, _, _} = State) ->
     _ = lager_event(Event, State),
@@ -253,8 +253,8 @@ terminate(_, _) ->
 code_change(_, H, _) ->
     {ok, H}.
 
-tell_of(Id, What, H) ->
-    case is_own(Id) of
+tell_of(Id, What, #{manager := Manager} = H) ->
+    case is_own(Manager, Id) of
         true -> tell_agent(What, H);
         false -> H
     end.
