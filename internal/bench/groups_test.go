@@ -180,15 +180,16 @@ func (c crowd) settle(t *testing.T) {
 		time.Sleep(3 * look)
 		return
 	}
+	var more time.Duration
 	for range 100 {
 		before := workOf(t, c.Node)
 		time.Sleep(look)
 		after := workOf(t, c.Node)
-		if c.usual.without(after.since(before), look).cpu < look/50 {
+		if more = c.usual.without(after.since(before), look).cpu; more < look/50 {
 			return
 		}
 	}
-	t.Log("the node does not come to rest")
+	t.Logf("the node does not come to rest: %v in %v more than usual", more, look)
 }
 
 // visit measures what it costs to attach the node and to leave it.
@@ -391,13 +392,15 @@ func (c crowd) inspections(t *testing.T, a *agent.Attacher) {
 		{"clashes of modules", agent.Monitor{Clashes: true}},
 		{"history of shells", agent.Monitor{Shells: true}},
 	} {
-		cost := c.inspection(t, a, part.monitor)
-		for range inspections - 1 {
+		var cost groupCost
+		for n := range inspections {
+			c.settle(t)
 			// Something else on the machine may be in one of them.
-			if again := c.inspection(t, a, part.monitor); again.cpu < cost.cpu {
+			if again := c.inspection(t, a, part.monitor); n == 0 || again.cpu < cost.cpu {
 				cost = again
 			}
 		}
+		c.settle(t) // who watches does not let it come to rest
 		cost.late, cost.memory = c.watched(t, func() { c.inspection(t, a, part.monitor) })
 		if i == 0 {
 			attachment = cost
@@ -414,7 +417,6 @@ func (c crowd) inspection(t *testing.T, a *agent.Attacher, m agent.Monitor) (cos
 	t.Helper()
 	s := alone(snapshot.VMEvents)
 	s.Monitor = m
-	c.settle(t)
 	var session *agent.Session
 	cost.cpu = c.ran(t, func() {
 		session = c.attach(t, a, s)
@@ -422,7 +424,7 @@ func (c crowd) inspection(t *testing.T, a *agent.Attacher, m agent.Monitor) (cos
 	})
 	c.read(t, session, snapshot.VMEvents)
 	cost.reductions = float64(session.Cost().Reductions)
-	c.detach(t, session)
+	require.NoError(t, session.Detach(t.Context()))
 	return cost
 }
 

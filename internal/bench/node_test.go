@@ -36,21 +36,29 @@ func (w work) since(before work) work {
 // question what it has done.
 type rest struct{ second, question work }
 
+// restOf asks in the rhythm in which it is asked later: a question that comes
+// right after another costs the node half as much.
 func restOf(t *testing.T, n *erltest.Node) rest {
 	t.Helper()
-	const questions, wait = 20, 3 * time.Second
+	const questions, pause = 10, 300 * time.Millisecond
 	first := workOf(t, n)
-	last := first
+	time.Sleep(questions * pause)
+	few := workOf(t, n)
+	many := few
 	for range questions {
-		last = workOf(t, n)
+		time.Sleep(pause)
+		many = workOf(t, n)
 	}
-	all := last.since(first)
-	r := rest{question: work{reductions: all.reductions / questions, cpu: all.cpu / questions}}
-	time.Sleep(wait)
-	idle := workOf(t, n).since(last)
+	// Both took as long, but for the questions themselves.
+	idle, asked := few.since(first), many.since(few)
+	r := rest{question: work{
+		reductions: (asked.reductions - idle.reductions) / (questions - 1),
+		cpu:        max(0, asked.cpu-idle.cpu) / (questions - 1),
+	}}
+	seconds := few.at.Sub(first.at).Seconds()
 	r.second = work{
-		reductions: (idle.reductions - r.question.reductions) / wait.Seconds(),
-		cpu:        time.Duration(float64(idle.cpu-r.question.cpu) / wait.Seconds()),
+		reductions: (idle.reductions - r.question.reductions) / seconds,
+		cpu:        time.Duration(float64(idle.cpu-r.question.cpu) / seconds),
 	}
 	return r
 }
