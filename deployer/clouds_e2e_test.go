@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/erlops/erlops/deployer"
 	"github.com/erlops/erlops/deployer/api"
@@ -184,18 +186,24 @@ func (w *world) requireSeven() {
 	for _, n := range nodes {
 		require.Equal(w.t, fleet.StateUp, n.State, "%v", n.Reason)
 	}
+	w.requireOneCluster(nodes)
+}
+
+// requireOneCluster asks each of the nodes who is in its cluster.
+func (w *world) requireOneCluster(nodes []fleet.Node) {
+	w.t.Helper()
+	var names []string
 	for _, n := range nodes {
-		require.Len(w.t, w.members(n), 7, "%s is in one cluster of seven", n.Name)
+		names = append(names, n.Name)
+	}
+	for _, n := range nodes {
+		require.ElementsMatch(w.t, names, w.members(n), "%s is in one cluster with the others", n.Name)
 	}
 }
 
 func (w *world) members(n fleet.Node) []string {
 	w.t.Helper()
-	host := w.own
-	if n.Host != w.own.Address {
-		host = w.machines.Host(n.Host)
-	}
-	return strings.Fields(host.Exec(w.t, "sh", "-c",
+	return strings.Fields(w.hostOf(n).Exec(w.t, "sh", "-c",
 		fmt.Sprintf("HOME=/home/%[1]s/.erl-deploy/nodes/%[2]s/home /home/%[1]s/%[2]s/bin/members", n.Login.User, n.ID)))
 }
 
@@ -266,6 +274,15 @@ func (liar) Console() string {
 	return other.Console()
 }
 
+// withoutSSH lets machines boot whose SSH server does not run.
+func withoutSSH(t *testing.T) func(fakecloud.Host) fakecloud.Host {
+	t.Helper()
+	return func(h fakecloud.Host) fakecloud.Host {
+		h.(interface{ Down(t testing.TB) }).Down(t)
+		return h
+	}
+}
+
 // TestCloudTroubles shows of what goes wrong with machines that the node says
 // why, that the rest goes on, and that nothing is left of it.
 func TestCloudTroubles(t *testing.T) {
@@ -276,10 +293,15 @@ func TestCloudTroubles(t *testing.T) {
 		do   func(*world) int
 		want []string
 	}{
-		"quota in the middle": {
+		"quota in the middle of seven": {
 			options: worldOptions{amazon: fakeec2.Options{Quota: 1}},
-			do:      func(w *world) int { w.deploy("EC2", 2); w.deploy("Local", 1); return 2 },
+			do:      func(w *world) int { w.deploySeven(); return 6 },
 			want:    []string{"machine: provider EC2: create: the account's limit of virtual CPUs"},
+		},
+		"quota of OpenStack": {
+			options: worldOptions{hp: fakeopenstack.Options{Quota: 1}},
+			do:      func(w *world) int { w.deploy("HP", 2); w.deploy("Local", 1); return 2 },
+			want:    []string{"machine: provider HP: create: a quota of the project is reached", "already used 1 of 1 instances"},
 		},
 		"no capacity": {
 			do: func(w *world) int {
@@ -293,6 +315,14 @@ func TestCloudTroubles(t *testing.T) {
 			options: worldOptions{never: true, timeouts: map[fleet.StepName]time.Duration{fleet.StepBoot: 4 * time.Second}},
 			do:      func(w *world) int { w.deploy("EC2", 1); return 0 },
 			want:    []string{"boot: it did not end within 4s", "is pending: EC2 is starting it"},
+		},
+		"no SSH": {
+			options: worldOptions{
+				hosts:    func(h fakecloud.Hosts) fakecloud.Hosts { return oddHosts{Hosts: h, after: withoutSSH(t)} },
+				timeouts: map[fleet.StepName]time.Duration{fleet.StepConnect: 4 * time.Second},
+			},
+			do:   func(w *world) int { w.deploy("EC2", 1); w.deploy("Local", 1); return 1 },
+			want: []string{"connect: it did not end within 4s", ":22: connect: connection refused", "the machine runs, and nobody answers at its SSH port"},
 		},
 		"another host key": {
 			options: worldOptions{hosts: func(h fakecloud.Hosts) fakecloud.Hosts {
@@ -312,10 +342,11 @@ func TestCloudTroubles(t *testing.T) {
 func check(t *testing.T, w *world, do func(*world) int, want []string) {
 	t.Helper()
 	w.run()
-	up := do(w)
+	amount := do(w)
+	var up []fleet.Node
 	for _, n := range w.settled() {
 		if n.State == fleet.StateUp {
-			up--
+			up = append(up, n)
 			continue
 		}
 		require.Equal(t, fleet.StateError, n.State)
@@ -323,7 +354,8 @@ func check(t *testing.T, w *world, do func(*world) int, want []string) {
 			require.Contains(t, n.Reason.String(), text)
 		}
 	}
-	require.Zero(t, up, "the others are UP")
+	require.Len(t, up, amount, "the others are UP")
+	w.requireOneCluster(up)
 	w.removeAll()
 	w.requireNothing()
 }
@@ -348,6 +380,114 @@ func TestMachineDies(t *testing.T) {
 	w.removeAll()
 	w.requireNothing()
 }
+
+// TestHostKeyChanges changes the host key of a machine on which a node runs:
+// nothing is done there any more, and the node says what is pinned and what can
+// be done. Deleting it gives the machine back all the same.
+func TestHostKeyChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	w.run()
+	ctx := fleet.WithActor(t.Context(), "alice")
+	nodes := append(w.deploy("HP", 1), w.deploy("Local", 1)...)
+	remedies := []string{"delete the node, which gives the machine back, and deploy another one", "the pinned one has to be, too"}
+	w.settled()
+	for i, remedy := range remedies {
+		node, err := w.b.Node(ctx, nodes[i].ID)
+		require.NoError(t, err)
+		require.Equal(t, fleet.StateUp, node.State, "%v", node.Reason)
+		host, pinned := w.hostOf(node), node.Login.HostKeys[0]
+		require.Contains(t, pinned, host.HostKey)
+		host.ChangeHostKey(t)
+		_, err = w.b.Act(ctx, node.ID, fleet.ActionRestart)
+		require.NoError(t, err)
+		w.settled()
+		failed, err := w.b.Node(ctx, node.ID)
+		require.NoError(t, err)
+		require.Equal(t, fleet.StateError, failed.State)
+		for _, text := range []string{"connect: ", "shows " + fingerprint(t, host.HostKey), "which is not the key that is pinned (" + fingerprint(t, pinned) + ")", remedy} {
+			require.Contains(t, failed.Reason.String(), text)
+		}
+	}
+	// The own server is there to stay: its new key is pinned.
+	_, err := w.b.ChangeProvider(ctx, "Local", func(p *fleet.Provider) error {
+		p.Servers = []fleet.Server{w.own.Server()}
+		return nil
+	})
+	require.NoError(t, err)
+	w.removeAll()
+	w.requireNothing()
+}
+
+func fingerprint(t *testing.T, line string) string {
+	t.Helper()
+	key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(line))
+	require.NoError(t, err)
+	return key.Type() + " " + gossh.FingerprintSHA256(key)
+}
+
+func (w *world) hostOf(n fleet.Node) *sshtest.Host {
+	if n.Host == w.own.Address {
+		return w.own
+	}
+	return w.machines.Host(n.Host)
+}
+
+// TestLostCreates makes machines whose answers get lost, between requests that
+// are too many or fail: they are found and adopted, and no others are made.
+func TestLostCreates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	for calls, op := range map[*fakecloud.Calls]string{&w.amazon.Calls: "RunInstances", &w.hp.Calls: "POST servers", &w.rackspace.Calls: "POST servers"} {
+		faults := []fakecloud.Fault{
+			{Status: http.StatusTooManyRequests, Code: "RequestLimitExceeded", Message: "Request limit exceeded."},
+			{Lose: true},
+			{Status: http.StatusInternalServerError, Code: "InternalError", Message: "An internal error has occurred"},
+		}
+		calls.Fail(func(called string, _ int) *fakecloud.Fault {
+			if called != op || len(faults) == 0 {
+				return nil
+			}
+			f := faults[0]
+			faults = faults[1:]
+			return &f
+		})
+	}
+	w.run()
+	for _, provider := range []string{"EC2", "HP", "Rackspace"} {
+		w.deploy(provider, 1)
+	}
+	nodes := w.settled()
+	for _, n := range nodes {
+		require.Equal(t, fleet.StateUp, n.State, "%v", n.Reason)
+	}
+	w.requireOneCluster(nodes)
+	require.Equal(t, []int{1, 1, 1}, w.made())
+	w.removeAll()
+	w.requireNothing()
+}
+
+// TestGoneBefore deletes a family whose machines, and whose keys and groups, are
+// gone already.
+func TestGoneBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	w.run()
+	for _, provider := range []string{"EC2", "HP", "Rackspace"} {
+		w.deploy(provider, 1)
+	}
+	for _, n := range w.settled() {
+		require.Equal(t, fleet.StateUp, n.State, "%v", n.Reason)
+		for _, kill := range []func(string){w.amazon.Kill, w.hp.Kill, w.rackspace.Kill} {
+			kill(n.MachineID)
+		}
+	}
+	w.removeAll()
+	w.requireNothing()
+}
+
+// made counts the machines that were ever made.
+func (w *world) made() []int { return []int{w.amazon.Made(), w.hp.Made(), w.rackspace.Made()} }
 
 // TestFamilyDeletedMeanwhile deletes a family whose nodes are being deployed.
 func TestFamilyDeletedMeanwhile(t *testing.T) {

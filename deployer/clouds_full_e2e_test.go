@@ -4,12 +4,15 @@ package deployer_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/erlops/erlops/deployer/fleet"
 	"github.com/erlops/erlops/internal/fakecloud"
 )
 
@@ -61,52 +64,87 @@ func TestCloudsWithFaults(t *testing.T) {
 	}
 }
 
-// made counts the machines that were ever made.
-func (w *world) made() []int { return []int{w.amazon.Made(), w.hp.Made(), w.rackspace.Made()} }
-
-// TestCloudsKilled kills the deployer with SIGKILL at every tenth of its run,
-// and lets another go on.
+// TestCloudsKilled kills the deployer with SIGKILL at every tenth of its run, in
+// the deployment and then in the deletion, and lets another go on.
 func TestCloudsKilled(t *testing.T) {
 	t.Parallel()
 	const parts = 10
-	entries := 0 // of a run that nobody disturbs
+	var up, gone int // entries of a run that nobody disturbs
+	met := map[fleet.StepName]int{}
 	for part := range parts {
 		w := newWorld(t, worldOptions{})
 		w.deploySeven()
-		begin := last(t, w.b)
-		if part > 0 {
-			w.killAfter(begin, entries*part/parts)
-		}
-		c := startChild(t, w.dir)
-		w.requireSeven()
-		if part == 0 {
-			entries = int(last(t, w.b) - begin)
-		}
+		n := w.through(up*part/parts, met, w.requireSeven)
 		require.Equal(t, []int{2, 2, 2}, w.made(), "killed at %d of %d: never an eighth machine", part, parts)
 		w.removeAll()
-		w.requireNothing()
-		c.end(syscall.SIGTERM)
+		m := w.through(gone*part/parts, met, w.requireNothing)
+		require.Equal(t, []int{2, 2, 2}, w.made(), "killed at %d of %d: never an eighth machine", part, parts)
+		if part == 0 {
+			up, gone = n, m
+			t.Logf("undisturbed, %d entries to seven nodes and %d to none", up, gone)
+		}
 		require.NoError(t, w.d.Close())
-		t.Logf("killed at %d of %d", part, parts)
+	}
+	t.Logf("steps in the middle of which it was killed: %v", met)
+	for _, part := range [][]fleet.StepName{
+		{fleet.StepPlace, fleet.StepPrepare, fleet.StepMachine},
+		{fleet.StepBoot, fleet.StepConnect, fleet.StepUser, fleet.StepInspect},
+		{fleet.StepUpload, fleet.StepInstall, fleet.StepConfigure},
+		{fleet.StepStart, fleet.StepAnswer, fleet.StepBootstrap, fleet.StepRegister},
+		{fleet.StepDeregister, fleet.StepLeave, fleet.StepStop},
+		{fleet.StepClean, fleet.StepDestroy, fleet.StepWithdraw},
+	} {
+		in := func(step fleet.StepName) bool { return met[step] > 0 }
+		require.True(t, slices.ContainsFunc(part, in), "the kills are spread over the whole run, and none was in %v", part)
 	}
 }
 
+// through runs a deployer in a process of its own until reach returns. Before
+// that, another one is killed when it has written so many entries; met counts
+// the steps that it was in the middle of. It returns how many entries there are
+// more than before.
+func (w *world) through(kill int, met map[fleet.StepName]int, reach func()) int {
+	w.t.Helper()
+	begin := last(w.t, w.b)
+	if kill > 0 {
+		w.killAfter(begin, kill, met)
+	}
+	c := startChild(w.t, w.dir)
+	reach()
+	c.end(syscall.SIGTERM)
+	return int(last(w.t, w.b) - begin)
+}
+
 // killAfter kills a deployer when it has written so many entries.
-func (w *world) killAfter(begin int64, entries int) {
+func (w *world) killAfter(begin int64, entries int, met map[fleet.StepName]int) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	events, leave := w.b.Subscribe(ctx, begin)
 	defer leave()
 	c := startChild(w.t, w.dir)
-	defer c.end(syscall.SIGKILL)
+	running := map[string]fleet.StepName{} // by subject
 	for event := range events {
-		if event.Entry == nil {
+		e := event.Entry
+		if e == nil {
 			continue
 		}
-		if entries--; entries <= 0 {
-			return
+		switch e.Type {
+		case fleet.EntryIntent:
+			running[e.Subject] = e.Step
+		case fleet.EntryResult:
+			delete(running, e.Subject)
 		}
+		if entries--; entries > 0 {
+			continue
+		}
+		c.end(syscall.SIGKILL)
+		for _, step := range running {
+			met[step]++
+		}
+		w.t.Logf("killed in the middle of %v", slices.Sorted(maps.Values(running)))
+		return
 	}
+	c.end(syscall.SIGKILL)
 	require.FailNow(w.t, "it did not come that far")
 }

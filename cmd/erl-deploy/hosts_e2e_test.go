@@ -98,6 +98,16 @@ func upInPrometheus(t *testing.T, p *erltest.Prometheus, family string) int {
 	return len(answer.Data.Result)
 }
 
+// targetsInPrometheus counts what it has found to scrape.
+func targetsInPrometheus(t *testing.T, p *erltest.Prometheus) int {
+	t.Helper()
+	status, text := get(t, http.DefaultClient, "GET", p.URL+"/api/v1/targets?state=active", "", "")
+	require.Equal(t, http.StatusOK, status)
+	var answer struct{ Data struct{ ActiveTargets []any } }
+	require.NoError(t, json.Unmarshal([]byte(text), &answer))
+	return len(answer.Data.ActiveTargets)
+}
+
 // TestHostsByListings deploys a real release to five real hosts by the requests
 // of the paper, and goes on by the command line: fewer nodes, more nodes by a
 // manifest, and none. The hosts end as they began.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"time"
@@ -33,12 +34,28 @@ func (w *work) onHost(ctx context.Context, f func(Host) (outcome, error)) (outco
 	return out, w.lost(ctx, err)
 }
 
+// advise says what can be done about a machine that is there and cannot be got
+// onto.
+func (w *work) advise(err error) error {
+	var network *net.OpError
+	switch {
+	case errors.Is(err, fleet.ErrHostKey):
+		return fmt.Errorf("%w; if nobody has changed the key on the machine, do not trust it: delete the node, which gives the machine back, and deploy another one", err)
+	case errors.As(err, &network) && network.Op == "dial":
+		return fmt.Errorf("%w; the machine runs, and nobody answers at its SSH port: see on its console whether sshd has started, and whether ssh_from or a firewall keeps the deployer out", err)
+	}
+	return err
+}
+
 // lost says of a host that does not answer whether its machine is gone: then it
 // need not be tried again.
 func (w *work) lost(ctx context.Context, err error) error {
 	var pause *waiting
-	if err == nil || errors.As(err, &pause) || !retryable(err) || ctx.Err() != nil || w.node.MachineID == "" || !w.made() {
+	if err == nil || errors.As(err, &pause) || ctx.Err() != nil || w.node.MachineID == "" || !w.made() {
 		return err
+	}
+	if !retryable(err) {
+		return w.advise(err)
 	}
 	p, failure := w.e.provider(w.record)
 	if failure != nil {
@@ -51,7 +68,7 @@ func (w *work) lost(ctx context.Context, err error) error {
 	case failure == nil && m.State == provider.MachineFailed:
 		return fleet.Permanent(fmt.Errorf("machine %s failed: %s; deploy again for another one: %w", m.ID, m.Fault, err))
 	}
-	return err
+	return w.advise(err)
 }
 
 // installation is what the host needs to know of the node.
@@ -95,11 +112,25 @@ func (w *work) away(err error) bool {
 		(w.step.Attempts >= awayTries || !retryable(err))
 }
 
+// login takes over what an own server's record says now of how to log in: its
+// key may have been changed since the node was deployed.
+func (w *work) login() func(*fleet.Node) {
+	s, own := w.record.Server(w.node.Login.Host)
+	if !own {
+		return nil
+	}
+	l := w.node.Login
+	l.Port, l.HostKeys, l.Jump, l.KeyFile = s.Port, s.HostKeys, s.Jump, s.KeyFile
+	w.node.Login = l
+	return func(n *fleet.Node) { n.Login = l }
+}
+
 // connect logs in, so that what follows finds a host that answers.
 func connect(ctx context.Context, w *work) (outcome, error) {
+	learnt := w.login()
 	out, err := w.onHost(ctx, func(h Host) (outcome, error) {
 		facts, err := h.Facts(ctx)
-		return outcome{message: fmt.Sprintf("%s, %s", facts.Hostname, facts.Platform)}, err
+		return outcome{message: fmt.Sprintf("%s, %s", facts.Hostname, facts.Platform), node: learnt}, err
 	})
 	if err != nil && w.away(err) {
 		return outcome{message: "the host does not answer: " + err.Error(), skipped: true}, nil

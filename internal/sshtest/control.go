@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/erlops/erlops/internal/proc"
 )
 
 // root is the host's file system as the machine sees it.
@@ -107,6 +109,23 @@ func (h *Host) Up(t testing.TB) {
 	t.Helper()
 	must(t, os.Remove(h.file("down")))
 	must(t, h.awaitSSH(true))
+}
+
+// ChangeHostKey gives the host another key, and breaks the connections that there
+// are. It returns when the new key is what the host shows.
+func (h *Host) ChangeHostKey(t testing.TB) {
+	t.Helper()
+	must(t, os.Remove(h.file("hostkey")))
+	must(t, h.writeHostKey(Options{}))
+	private, err := os.ReadFile(h.file("hostkey"))
+	must(t, err)
+	must(t, os.WriteFile(h.Path("/etc/ssh/ssh_host_ed25519_key"), private, 0o600))
+	// The first of them, which listens, is started again by process 1.
+	h.Exec(t, "/bin/sh", "-c", `pkill -KILL -f '^sshd: '`)
+	must(t, proc.Await(patience, func() bool {
+		shown, err := run("ssh-keyscan", "-t", "ed25519", h.Address)
+		return err == nil && strings.Contains(shown, h.HostKey)
+	}))
 }
 
 // Cut breaks all SSH connections to the host that there are; new ones can be
