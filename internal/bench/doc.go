@@ -12,6 +12,8 @@
 //   - TestFleet: 100 nodes.
 //   - TestAttachments: one node attached and left a thousand times.
 //   - TestDeploy: 1, 10 and 30 nodes deployed to ten hosts.
+//   - TestClouds: the paper's seven nodes at four providers, by step.
+//   - TestHundredMachines: calls of the clouds' APIs, and the deployer's memory.
 //   - TestLogsIntoLoki: how many log entries a second get from one node into Loki.
 //   - TestLogsCost: what an entry costs the node, beside its own file handler.
 //   - TestLogsFlood: 100,000 entries a second for a minute, with our handler and
