@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/erlops/erlops/deployer/fleet"
@@ -115,6 +117,35 @@ func TestMotoContract(t *testing.T) {
 	}
 }
 
+// family is a new one with a request for a machine of it.
+func (m moto) family() (provider.Family, provider.Request) {
+	f := provider.Family{
+		Tag: provider.Tag{Owner: uuid.NewString(), FamilyID: uuid.NewString()}, Name: "kv", PublicKey: publicKey,
+		Domains: []fleet.Domain{m.domain(map[string]string{"host_key": "none"})},
+	}
+	request := provider.Request{Tag: f.Tag, Token: uuid.NewString(), Domain: f.Domains[0], FamilyName: "kv", PublicKey: publicKey}
+	request.Tag.NodeID = uuid.NewString()
+	return f, request
+}
+
+// TestMotoFamilyInUse removes a family while there is a machine.
+func TestMotoFamilyInUse(t *testing.T) {
+	m := startMoto(t)
+	ctx := t.Context()
+	p := newProvider(t, m.record())
+	f, request := m.family()
+	require.NoError(t, p.EnsureFamily(ctx, f))
+	machine, err := p.Create(ctx, request)
+	require.NoError(t, err)
+	err = p.RemoveFamily(ctx, f.Tag)
+	require.True(t, provider.IsKind(err, provider.KindConflict), "%v", err)
+	require.NoError(t, p.Destroy(ctx, machine.ID))
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.NoError(c, p.RemoveFamily(ctx, f.Tag)) }, time.Minute, 50*time.Millisecond)
+	left, err := p.Resources(ctx, f.Tag.Owner)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 // TestMotoRefusals shows what users read when moto refuses.
 func TestMotoRefusals(t *testing.T) {
 	m := startMoto(t)
@@ -127,7 +158,7 @@ func TestMotoRefusals(t *testing.T) {
 		"access key": {record: func(p *fleet.Provider) { p.Secrets["username"] = "AKIANOBODY" }, kind: provider.KindAuth, want: "check username (the access key) and password"},
 		"secret key": {record: func(p *fleet.Provider) { p.Secrets["password"] = "nonsense" }, kind: provider.KindAuth, want: "password"},
 		"image":      {change: func(r *provider.Request) { r.Domain.Image = "ami-00000000" }, kind: provider.KindInvalid, want: "image"},
-		"hardware":   {change: func(r *provider.Request) { r.Domain.Hardware = "t3.enormous" }, kind: provider.KindInvalid, want: "the instance type 't3.enormous' does not exist"},
+		"hardware":   {change: func(r *provider.Request) { r.Domain.Hardware = "t3.enormous" }, kind: provider.KindInvalid, want: "The instance type 't3.enormous' does not exist"},
 		"no family":  {change: func(r *provider.Request) { r.Tag.FamilyID = uuid.NewString() }, kind: provider.KindNotFound, want: "gone"},
 		"subnet":     {change: func(r *provider.Request) { r.Domain.Settings["subnet"] = "subnet-00000000" }, kind: provider.KindInvalid, want: "subnet"},
 	} {
@@ -137,12 +168,7 @@ func TestMotoRefusals(t *testing.T) {
 				tc.record(&record)
 			}
 			p := newProvider(t, record)
-			f := provider.Family{
-				Tag: provider.Tag{Owner: uuid.NewString(), FamilyID: uuid.NewString()}, Name: "kv", PublicKey: publicKey,
-				Domains: []fleet.Domain{m.domain(map[string]string{"host_key": "none"})},
-			}
-			request := provider.Request{Tag: f.Tag, Token: uuid.NewString(), Domain: f.Domains[0], FamilyName: "kv", PublicKey: publicKey}
-			request.Tag.NodeID = uuid.NewString()
+			f, request := m.family()
 			err := p.EnsureFamily(t.Context(), f)
 			if tc.change != nil {
 				require.NoError(t, err)
