@@ -69,6 +69,12 @@ e2e-full: setup-e2e setup-loki ## all of them in random order, and what takes to
 	@scripts/setup-e2e.sh images
 	@ERLTEST_REQUIRED=1 ERLTEST_LOKI_REQUIRED=1 go test -race -tags e2e,e2e_full -timeout 120m -p 1 -count 1 -shuffle on $(e2e_packages)
 
+.PHONY: e2e-openstack
+e2e-openstack: check-go ## tests against a real OpenStack (Keystone, Glance, Nova, Neutron), which it installs in a folder
+	@[ "$$(scripts/openstack.sh status)" = running ] || trap 'scripts/openstack.sh stop' EXIT
+	scripts/openstack.sh start
+	ERLTEST_REQUIRED=1 go test -race -tags e2e_openstack -timeout 20m -count 1 -run '^TestReal' ./deployer/provider/openstack
+
 FUZZTIME ?= 20s
 
 .PHONY: fuzz

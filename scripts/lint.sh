@@ -27,7 +27,7 @@ check_gofmt() {
   }
 }
 
-check_vet() { go vet ./... && go vet -tags e2e,e2e_full,bench ./...; }
+check_vet() { go vet ./... && go vet -tags e2e,e2e_full,e2e_openstack,bench ./...; }
 
 # Warnings of the Erlang compiler are errors in what we ship; nothing is kept of
 # what it writes.

@@ -62,12 +62,12 @@ func (c *Cloud) compute() {
 		if k := c.key(r.PathValue("name")); k != nil {
 			return http.StatusOK, object{"keypair": k}
 		}
-		return fail(http.StatusNotFound, "Keypair %s not found for user", r.PathValue("name"))
+		return fail(http.StatusNotFound, "Keypair %s not found for user %s", r.PathValue("name"), c.user)
 	})
 	c.handle("DELETE "+base+"/os-keypairs/{name}", func(r *http.Request) (int, any) {
 		k := c.key(r.PathValue("name"))
 		if k == nil {
-			return fail(http.StatusNotFound, "Keypair %s not found for user", r.PathValue("name"))
+			return fail(http.StatusNotFound, "Keypair %s not found for user %s", r.PathValue("name"), c.user)
 		}
 		c.keys = slices.DeleteFunc(c.keys, func(other *key) bool { return other == k })
 		return http.StatusAccepted, nil
@@ -104,6 +104,7 @@ type wanted struct {
 	Metadata map[string]string
 	Groups   []struct{ Name string } `json:"security_groups"`
 	Networks []struct{ UUID string }
+	Zone     string `json:"availability_zone"`
 }
 
 func (c *Cloud) createServer(r *http.Request) (int, any) {
@@ -148,12 +149,14 @@ func (c *Cloud) checkServer(in wanted) (int, any) {
 		return fail(http.StatusBadRequest, "Flavor %s could not be found.", in.Flavor)
 	case in.Key != "" && c.key(in.Key) == nil:
 		return fail(http.StatusBadRequest, "Invalid key_name provided.")
+	case in.Zone != "" && in.Zone != Zone:
+		return fail(http.StatusBadRequest, "The requested availability zone is not available")
 	case c.options.Quota > 0 && alive >= c.options.Quota:
 		return fail(http.StatusForbidden, "Quota exceeded for instances: Requested 1, but already used %d of %d instances", alive, c.options.Quota)
 	}
 	for _, g := range in.Groups {
 		if c.groupNamed(g.Name) == nil {
-			return fail(http.StatusBadRequest, "Security group %s not found.", g.Name)
+			return fail(http.StatusBadRequest, "Unable to find security_group with name or id '%s'", g.Name)
 		}
 	}
 	for _, n := range in.Networks {
@@ -234,7 +237,9 @@ func (c *Cloud) listServers(r *http.Request) (int, any) {
 	all := []object{}
 	for _, s := range c.servers {
 		if name.MatchString(s.Name) && time.Since(s.created) >= c.options.Lag {
-			all = append(all, c.view(s))
+			view := c.view(s)
+			delete(view, "fault") // as Nova does with servers that it found no host for
+			all = append(all, view)
 		}
 	}
 	return http.StatusOK, object{"servers": all}

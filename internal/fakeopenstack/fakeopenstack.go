@@ -30,6 +30,7 @@ const (
 	Image     = "2925ec9a-3c29-4960-acd8-ffe33007ad62"
 	ImageName = "Ubuntu Server"
 	External  = "ext-net"
+	Zone      = "nova"
 )
 
 // Options say what the cloud is like.
@@ -70,6 +71,7 @@ type Cloud struct {
 	options Options
 	mux     *http.ServeMux
 	project string
+	user    string // its id
 
 	mu      sync.Mutex
 	booting sync.WaitGroup
@@ -97,7 +99,7 @@ func Start(t testing.TB, o Options) *Cloud {
 	if !o.Version2 && !o.Version3 {
 		o.Version3 = true
 	}
-	c := &Cloud{options: o, tokens: map[string]int{}, project: strings.ReplaceAll(uuid.NewString(), "-", "")}
+	c := &Cloud{options: o, tokens: map[string]int{}, project: newID(), user: newID()}
 	c.mux = http.NewServeMux()
 	c.identity()
 	c.compute()
@@ -116,6 +118,9 @@ func Start(t testing.TB, o Options) *Cloud {
 	})
 	return c
 }
+
+// newID is an id in Keystone's form.
+func newID() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
 
 // versionsOf lets a service tell which versions it has.
 func (c *Cloud) versionsOf(service, id string) {

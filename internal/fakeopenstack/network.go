@@ -184,8 +184,12 @@ func (c *Cloud) createFloating(r *http.Request) (int, any) {
 		Network     string `json:"floating_network_id"`
 		Port        string `json:"port_id"`
 	}](r, "floatingip")
-	if in.Network != externalNetwork {
-		return failNetwork(http.StatusBadRequest, "BadRequest", "Network %s does not contain any IPv4 subnet", in.Network)
+	switch in.Network {
+	case externalNetwork:
+	case privateNetwork:
+		return failNetwork(http.StatusBadRequest, "BadRequest", "Bad floatingip request: Network %s is not a valid external network.", in.Network)
+	default:
+		return failNetwork(http.StatusNotFound, "NetworkNotFound", "Network %s could not be found.", in.Network)
 	}
 	if c.options.AddressQuota > 0 && len(c.floats) >= c.options.AddressQuota {
 		return failNetwork(http.StatusConflict, "OverQuota", "Quota exceeded for resources: ['floatingip'].")
@@ -195,12 +199,13 @@ func (c *Cloud) createFloating(r *http.Request) (int, any) {
 		return failNetwork(http.StatusConflict, "IpAddressGenerationFailure", "No more IP addresses available on network %s.", externalNetwork)
 	}
 	f := &floating{ID: uuid.NewString(), Description: in.Description, Address: address, created: time.Now(), release: release}
-	c.floats = append(c.floats, f)
 	if in.Port != "" {
 		if status, refusal := c.attach(f, in.Port); refusal != nil {
+			release()
 			return status, refusal
 		}
 	}
+	c.floats = append(c.floats, f)
 	return http.StatusCreated, object{"floatingip": f.view()}
 }
 
@@ -208,6 +213,13 @@ func (c *Cloud) attach(f *floating, port string) (int, any) {
 	i := slices.IndexFunc(c.servers, func(s *server) bool { return s.port == port && s.host != nil })
 	if i < 0 {
 		return failNetwork(http.StatusNotFound, "PortNotFound", "Port %s could not be found.", port)
+	}
+	for _, other := range c.floats {
+		if other != f && other.Port == port {
+			return failNetwork(http.StatusConflict, "FloatingIPPortAlreadyAssociated",
+				"Cannot associate floating IP %s (%s) with port %s using fixed IP %s, as that fixed IP already has a floating IP on external network %s.",
+				f.Address, f.ID, port, c.servers[i].host.Address(), externalNetwork)
+		}
 	}
 	if err := c.servers[i].host.AddAddress(f.Address); err != nil {
 		return failNetwork(http.StatusInternalServerError, "HTTPInternalServerError", "%v", err)

@@ -165,7 +165,7 @@ func meaning(code int, said, kind string) (provider.ErrorKind, string) {
 		return provider.KindInvalid, "the cloud does not know the availability zone: check zone"
 	case strings.Contains(low, "key_name"), strings.Contains(low, "keypair"), strings.Contains(low, "key pair"):
 		return provider.KindNotFound, "the family's key pair is gone"
-	case strings.Contains(low, "security group"):
+	case strings.Contains(low, "security group"), strings.Contains(low, "security_group"):
 		return provider.KindNotFound, "the family's security group is gone"
 	}
 	return provider.KindInvalid, "the cloud refused the request"
@@ -173,6 +173,7 @@ func meaning(code int, said, kind string) (provider.ErrorKind, string) {
 
 // faultOf says in words why a server is in ERROR.
 func faultOf(said string) string {
+	said = strings.TrimSpace(said)
 	low := strings.ToLower(said)
 	switch {
 	case said == "":

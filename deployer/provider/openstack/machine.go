@@ -171,6 +171,11 @@ func (p *Provider) Describe(ctx context.Context, id string) (provider.Machine, e
 		return provider.Machine{}, p.errorf(op, provider.KindNotFound, "there is no machine %q", id)
 	}
 	v := there.servers[i]
+	if v.Status == "ERROR" && v.Fault.Message == "" {
+		if v, err = p.withFault(ctx, v); err != nil {
+			return provider.Machine{}, p.fail(op, err)
+		}
+	}
 	if v.Status != "ACTIVE" || leaving(v) {
 		return p.machineOf(v, there), nil
 	}
@@ -183,6 +188,20 @@ func (p *Provider) Describe(ctx context.Context, id string) (provider.Machine, e
 		return provider.Machine{}, p.fail(op, err)
 	}
 	return p.machineOf(v, there), nil
+}
+
+// withFault asks for one server again: Nova keeps servers that it found no host
+// for in a database of their own, and lists them without the reason.
+func (p *Provider) withFault(ctx context.Context, v servers.Server) (servers.Server, error) {
+	s, err := p.connect(ctx)
+	if err != nil {
+		return v, err
+	}
+	alone, err := servers.Get(ctx, s.compute, v.ID).Extract()
+	if err != nil {
+		return v, err
+	}
+	return *alone, nil
 }
 
 // leaving tells whether a server is being deleted: its status does not.

@@ -293,6 +293,26 @@ func TestLostCreate(t *testing.T) {
 	require.Equal(t, 1, s.c.Made())
 }
 
+// TestGroupMadeAnew has the family made anew by another process: its group is
+// another one then, which is found once the cloud says that there is none.
+func TestGroupMadeAnew(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, fake.Options{})
+	ctx := t.Context()
+	require.NoError(t, s.p.EnsureFamily(ctx, s.f))
+	m, err := s.p.Create(ctx, s.request())
+	require.NoError(t, err)
+	other := newProvider(t, record(s.c, openstack.KindHP))
+	require.NoError(t, other.Destroy(ctx, m.ID))
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.NoError(c, other.RemoveFamily(ctx, s.f.Tag)) }, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, other.EnsureFamily(ctx, s.f))
+	_, err = s.p.Create(ctx, s.request())
+	require.True(t, provider.IsKind(err, provider.KindNotFound), "%v", err)
+	require.ErrorContains(t, err, "security group is gone")
+	_, err = s.p.Create(ctx, s.request())
+	require.NoError(t, err)
+}
+
 // TestReconcile changes rules, and finds a group twice.
 func TestReconcile(t *testing.T) {
 	t.Parallel()
