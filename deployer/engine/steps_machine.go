@@ -322,8 +322,9 @@ func (w *work) token(attempt int) string {
 	return hex.EncodeToString(sum[:20])
 }
 
-// bootPoll is how often a machine is asked whether it runs.
-const bootPoll = 2 * time.Second
+// bootPoll is how long after a machine was asked for it is asked for the first
+// time whether it runs; the pause grows with the time that it takes.
+const bootPoll = 250 * time.Millisecond
 
 // boot waits until the machine runs, and learns where it is.
 func boot(ctx context.Context, w *work) (outcome, error) {
@@ -331,10 +332,12 @@ func boot(ctx context.Context, w *work) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	age := w.e.opts.Now().Sub(w.step.StartedAt)
+	pause := min(max(bootPoll, age/4), 2*time.Second)
 	m, err := p.Describe(ctx, w.node.MachineID)
 	switch {
-	case provider.IsKind(err, provider.KindNotFound) && w.e.opts.Now().Sub(w.step.StartedAt) < p.Capabilities().Settle:
-		return outcome{}, wait(bootPoll, "the provider does not know the machine yet")
+	case provider.IsKind(err, provider.KindNotFound) && age < p.Capabilities().Settle:
+		return outcome{}, wait(pause, "the provider does not know the machine yet")
 	case err != nil:
 		return outcome{}, err
 	case m.State == provider.MachineFailed:
@@ -345,7 +348,7 @@ func boot(ctx context.Context, w *work) (outcome, error) {
 		if m.Fault == "" {
 			m.Fault = "it is being made"
 		}
-		return outcome{}, wait(bootPoll, "machine %s is %s: %s", m.ID, m.State, m.Fault)
+		return outcome{}, wait(pause, "machine %s is %s: %s", m.ID, m.State, m.Fault)
 	}
 	before := w.node.Name
 	return outcome{message: "it runs at " + m.Host, node: func(n *fleet.Node) {
