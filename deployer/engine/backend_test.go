@@ -16,6 +16,7 @@ import (
 	"github.com/erlops/erlops/deployer/engine"
 	"github.com/erlops/erlops/deployer/fleet"
 	"github.com/erlops/erlops/deployer/provider"
+	"github.com/erlops/erlops/deployer/provider/providertest"
 )
 
 func TestRefusals(t *testing.T) {
@@ -121,6 +122,51 @@ func TestFirewallFollows(t *testing.T) {
 		_, prepared = w.memory.Firewall(s.family.ID)
 		require.False(t, prepared, "the provider was left")
 		require.NoError(t, e.RemoveProvider(t.Context(), "cloud"))
+	})
+}
+
+// TestWithdrawnElsewhere removes a family with three providers, one of which
+// refuses and another is out of order for a moment: both get theirs removed that
+// can, and the third when it is open again.
+func TestWithdrawnElsewhere(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		refuse := func(of string, kind provider.ErrorKind, times int) *providertest.Memory {
+			return &providertest.Memory{Before: func(_ context.Context, op string) error {
+				if op != "remove family" || times == 0 {
+					return nil
+				}
+				times--
+				return &provider.Error{Provider: of, Op: op, Kind: kind, Message: "not now"}
+			}}
+		}
+		clouds := map[string]*providertest.Memory{"shut": refuse("shut", provider.KindAuth, 2), "busy": refuse("busy", provider.KindUnavailable, 1)}
+		o := w.options()
+		for kind, cloud := range clouds {
+			o.Providers[kind] = cloud.Factory
+		}
+		e, _, stop := w.run(o, 0)
+		defer stop()
+		s := w.prepare(e)
+		domains := s.family.Domains
+		for kind := range clouds {
+			p, err := e.AddProvider(t.Context(), fleet.Provider{Name: kind, Kind: kind})
+			require.NoError(t, err)
+			domains = append(domains, fleet.Domain{ProviderID: p.ID, SSHUser: "erl"})
+		}
+		require.NoError(t, changeFamily(t.Context(), e, s, func(f *fleet.Family) { f.Domains = domains }))
+		w.untilIdle(e)
+		require.Equal(t, []int{1, 1, 1}, []int{w.memory.Families(), clouds["busy"].Families(), clouds["shut"].Families()})
+
+		require.NoError(t, e.RemoveFamily(t.Context(), s.family.ID, true))
+		w.untilIdle(e)
+		require.Equal(t, []int{0, 0, 1}, []int{w.memory.Families(), clouds["busy"].Families(), clouds["shut"].Families()})
+		entries, err := e.Journal(t.Context(), fleet.JournalFilter{Subject: s.family.ID, Last: true, Limit: 1})
+		require.NoError(t, err)
+		require.Equal(t, "remove key and firewall: provider shut: remove family: not now", entries[0].Message)
+
+		require.NoError(t, e.RemoveFamily(t.Context(), s.family.ID, true))
+		w.untilGone(e, s)
+		require.Zero(t, clouds["shut"].Families())
 	})
 }
 

@@ -31,11 +31,29 @@ func (w *work) prepareFamily(ctx context.Context) (outcome, error) {
 		}
 		done = append(done, record.Name)
 	}
-	if err := errors.Join(failures...); err != nil {
+	if err := all(failures); err != nil {
 		return outcome{}, err
 	}
 	return outcome{message: "key and firewall with " + strings.Join(done, ", "), skipped: len(done) == 0}, nil
 }
+
+// all joins what failed with several providers. It is tried again when one of
+// them may pass.
+func all(failures []error) error {
+	if len(failures) == 0 {
+		return nil
+	}
+	deciding := failures[max(slices.IndexFunc(failures, retryable), 0)]
+	return &failedWithError{error: errors.Join(failures...), deciding: deciding}
+}
+
+// failedWithError tells all failures, and is handled as one of them.
+type failedWithError struct {
+	error
+	deciding error
+}
+
+func (e *failedWithError) Unwrap() error { return e.deciding }
 
 func (w *work) prepareOne(ctx context.Context, record fleet.Provider, wanted bool) error {
 	if !w.e.supports(record) {
@@ -107,10 +125,12 @@ func withdraw(ctx context.Context, w *work) (outcome, error) {
 	for _, d := range w.family.Domains {
 		wanted[d.ProviderID] = true
 	}
+	// One that cannot be asked keeps nobody from removing what the others have.
+	var failures []error
 	for _, record := range w.providersOf(ctx, wanted) {
 		if err := w.prepareOne(ctx, record, false); err != nil {
-			return outcome{}, fmt.Errorf("remove key and firewall: %w", err)
+			failures = append(failures, fmt.Errorf("remove key and firewall: %w", err))
 		}
 	}
-	return outcome{message: "key and firewall are gone"}, nil
+	return outcome{message: "key and firewall are gone"}, all(failures)
 }

@@ -154,9 +154,13 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fakecloud.Drop(w)
 }
 
-// operation names a request without the ids in it.
+// operation names a request without the ids in it; what is done with a server
+// is not what makes one.
 func operation(r *http.Request) string {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	if parts[len(parts)-1] == "action" {
+		return r.Method + " action"
+	}
 	for _, known := range []string{
 		"servers", "os-keypairs", "flavors", "images", "floatingips", "security-group-rules", "security-groups",
 		"networks", "ports", "tokens",
