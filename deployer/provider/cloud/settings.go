@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -106,6 +107,13 @@ func (s *Settings) Networks(name string) []string {
 		networks[i] = p.Masked().String()
 	}
 	return networks
+}
+
+// Include notes what others that read settings of the same found to be wrong.
+func (s *Settings) Include(err error) {
+	if invalid := (*fleet.ValidationError)(nil); errors.As(err, &invalid) {
+		s.problems = append(s.problems, invalid.Problems...)
+	}
 }
 
 // Err tells everything that is wrong, unknown settings included. None of the

@@ -120,9 +120,8 @@ func (p *Provider) readSettings() error {
 	if (p.record.Secrets["username"] == "") != (p.record.Secrets["password"] == "") {
 		s.ProblemAt("secrets", "username (the access key) and password (the secret key) are needed both, or none of them for the usual chain: environment, profile, role")
 	}
-	if _, err := p.shape(fleet.Domain{}); err != nil {
-		return err
-	}
+	_, err := p.shape(fleet.Domain{})
+	s.Include(err)
 	return s.Err(shapeSettings...)
 }
 
@@ -153,11 +152,9 @@ func (p *Provider) shape(d fleet.Domain) (shape, error) {
 
 // CheckDomain implements [provider.DomainChecker].
 func (p *Provider) CheckDomain(d fleet.Domain) error {
-	_, err := p.shape(d)
-	if err != nil {
-		return err
-	}
 	s := cloud.NewSettings("domain", "", nil)
+	_, err := p.shape(d)
+	s.Include(err)
 	if d.Image == "" {
 		s.ProblemAt("image", "is missing: name an AMI, such as ami-0cdf4965")
 	}

@@ -127,7 +127,7 @@ func TestRefusals(t *testing.T) {
 		kind    provider.ErrorKind
 		want    string
 	}{
-		"access key": {record: func(p *fleet.Provider) { p.Secrets["username"] = "AKIANOBODY" }, kind: provider.KindAuth, want: "check username (the access key) and password"},
+		"access key": {record: func(p *fleet.Provider) { p.Secrets["username"] = "AKIANOBODY" }, kind: provider.KindAuth, want: "check username (the access key), password (the secret key) and region"},
 		"secret key": {record: func(p *fleet.Provider) { p.Secrets["password"] = "nonsense" }, kind: provider.KindAuth, want: "check password"},
 		"region":     {record: func(p *fleet.Provider) { p.Settings["region"] = "eu-nowhere-1" }, kind: provider.KindAuth, want: "valid region"},
 		"no host": {
@@ -237,7 +237,9 @@ func TestSettings(t *testing.T) {
 		"endpoint":       {func(p *fleet.Provider) { p.Settings["endpoint"] = "localhost" }, "settings.endpoint"},
 		"host key":       {func(p *fleet.Provider) { p.Settings["host_key"] = "blind" }, `"blind" is not one of console, cloud-init, none`},
 		"price":          {func(p *fleet.Provider) { p.Settings["spot_max_price"] = "1" }, "only for machines with spot=true"},
-		"time":           {func(p *fleet.Provider) { p.Settings["settle"] = "soon" }, `"soon" is not a time`},
+		"all at once": {func(p *fleet.Provider) { p.Settings["spot"], p.Settings["settle"] = "maybe", "soon" },
+			`provider: settings.settle: "soon" is not a time such as 30s; settings.spot: "maybe" is not one of true, false`},
+		"time": {func(p *fleet.Provider) { p.Settings["settle"] = "soon" }, `"soon" is not a time`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -249,9 +251,10 @@ func TestSettings(t *testing.T) {
 		})
 	}
 	p := newProvider(t, record(c))
-	err := p.(provider.DomainChecker).CheckDomain(fleet.Domain{Settings: map[string]string{"sudo": "false"}})
-	require.ErrorContains(t, err, "image: is missing")
-	require.ErrorContains(t, err, "hardware: is missing")
+	err := p.(provider.DomainChecker).CheckDomain(fleet.Domain{Settings: map[string]string{"sudo": "false", "spot": "maybe"}})
+	for _, want := range []string{"domain: settings.spot: ", "image: is missing", "hardware: is missing"} {
+		require.ErrorContains(t, err, want)
+	}
 }
 
 // TestFault tells what became of a machine that ended by itself.

@@ -22,7 +22,7 @@ type meaning struct {
 // codes are the error codes with a meaning of their own. EC2 says the rest in
 // its own message.
 var codes = map[string]meaning{
-	"AuthFailure":                        {provider.KindAuth, "EC2 refused the credentials: check username (the access key) and password (the secret key)"},
+	"AuthFailure":                        {provider.KindAuth, "EC2 refused the credentials: check username (the access key), password (the secret key) and region"},
 	"InvalidClientTokenId":               {provider.KindAuth, "EC2 does not know the access key: check username"},
 	"SignatureDoesNotMatch":              {provider.KindAuth, "EC2 refused the secret key: check password"},
 	"ExpiredToken":                       {provider.KindAuth, "the session of the credentials has ended: get new ones"},

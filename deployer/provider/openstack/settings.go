@@ -112,9 +112,8 @@ func (p *Provider) readSettings() error {
 	}
 	s.CheckSecrets(p.record.Secrets, secretNames...)
 	p.checkCredentials(s)
-	if _, err := p.shape(fleet.Domain{}); err != nil {
-		return err
-	}
+	_, err := p.shape(fleet.Domain{})
+	s.Include(err)
 	return s.Err(shapeSettings...)
 }
 
@@ -167,11 +166,9 @@ func (p *Provider) shape(d fleet.Domain) (shape, error) {
 
 // CheckDomain implements [provider.DomainChecker].
 func (p *Provider) CheckDomain(d fleet.Domain) error {
-	made, err := p.shape(d)
-	if err != nil {
-		return err
-	}
 	s := cloud.NewSettings("domain", "", nil)
+	made, err := p.shape(d)
+	s.Include(err)
 	if d.Image == "" {
 		s.ProblemAt("image", "is missing: name an image by id or name")
 	}
