@@ -52,6 +52,21 @@ type worldOptions struct {
 	timeouts map[fleet.StepName]time.Duration
 	// never lets machines not boot before the test ends.
 	never bool
+	// exporter is where nodes are registered; empty for nowhere.
+	exporter string
+}
+
+// exporterToken lets a world's deployers into the exporter.
+const exporterToken = "exporter-token-of-the-test"
+
+// exporterOf is where a world's deployers, also those in other processes,
+// register nodes.
+func exporterOf(dir string) deployer.ExporterOptions {
+	address, err := os.ReadFile(filepath.Join(dir, "exporter-url"))
+	if err != nil {
+		return deployer.ExporterOptions{}
+	}
+	return deployer.ExporterOptions{URL: string(address), Token: exporterToken}
 }
 
 // sshKey is where a world's deployers, also those in other processes, have
@@ -67,6 +82,9 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	key, err := os.ReadFile(w.own.KeyFile)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(w.dir, "ssh-key"), key, 0o600))
+	if o.exporter != "" {
+		require.NoError(t, os.WriteFile(filepath.Join(w.dir, "exporter-url"), []byte(o.exporter), 0o600))
+	}
 	var hosts fakecloud.Hosts = w.machines
 	if o.hosts != nil {
 		hosts = o.hosts(hosts)
@@ -83,7 +101,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	w.hp = fakeopenstack.Start(t, o.hp)
 	w.rackspace = fakeopenstack.Start(t, fakeopenstack.Options{Hosts: hosts, Region: "LON", Version2: true, NoNetwork: true, LoginUser: "root"})
 	w.d, err = deployer.New(t.Context(), deployer.Options{
-		DataDir: w.dir, SSH: sshKey(w.dir), StepTimeouts: o.timeouts, MinOrphanAge: time.Millisecond, Lease: 3 * time.Second,
+		DataDir: w.dir, SSH: sshKey(w.dir), Exporter: exporterOf(w.dir), StepTimeouts: o.timeouts, MinOrphanAge: time.Millisecond, Lease: 3 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Registerer: prometheus.NewRegistry(),
 	})
 	require.NoError(t, err)
@@ -179,7 +197,7 @@ func (w *world) settled() []fleet.Node {
 }
 
 // requireSeven waits for one cluster of seven nodes that are UP.
-func (w *world) requireSeven() {
+func (w *world) requireSeven() []fleet.Node {
 	w.t.Helper()
 	nodes := w.settled()
 	require.Len(w.t, nodes, 7)
@@ -187,6 +205,7 @@ func (w *world) requireSeven() {
 		require.Equal(w.t, fleet.StateUp, n.State, "%v", n.Reason)
 	}
 	w.requireOneCluster(nodes)
+	return nodes
 }
 
 // requireOneCluster asks each of the nodes who is in its cluster.

@@ -49,16 +49,19 @@ func TestCloudsWithFaults(t *testing.T) {
 		"creates that succeed and do not answer": loseCreates,
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, worldOptions{})
+			exporter := startExporter(t)
+			w := newWorld(t, worldOptions{exporter: exporter.URL})
 			w.amazon.Calls.Fail(fault())
 			w.hp.Calls.Fail(fault())
 			w.rackspace.Calls.Fail(fault())
 			w.run()
 			w.deploySeven()
-			w.requireSeven()
+			nodes := w.requireSeven()
+			requireWatched(t, exporter, nodes)
 			require.Equal(t, []int{2, 2, 2}, w.made(), "never an eighth machine")
 			w.removeAll()
 			w.requireNothing()
+			requireForgotten(t, exporter, nodes)
 			require.Equal(t, []int{2, 2, 2}, w.made())
 		})
 	}
@@ -71,13 +74,17 @@ func TestCloudsKilled(t *testing.T) {
 	const parts = 10
 	var up, gone int // entries of a run that nobody disturbs
 	met := map[fleet.StepName]int{}
+	exporter := startExporter(t)
 	for part := range parts {
-		w := newWorld(t, worldOptions{})
+		w := newWorld(t, worldOptions{exporter: exporter.URL})
 		w.deploySeven()
-		n := w.through(up*part/parts, met, w.requireSeven)
+		var nodes []fleet.Node
+		n := w.through(up*part/parts, met, func() { nodes = w.requireSeven() })
+		requireWatched(t, exporter, nodes)
 		require.Equal(t, []int{2, 2, 2}, w.made(), "killed at %d of %d: never an eighth machine", part, parts)
 		w.removeAll()
 		m := w.through(gone*part/parts, met, w.requireNothing)
+		requireForgotten(t, exporter, nodes)
 		require.Equal(t, []int{2, 2, 2}, w.made(), "killed at %d of %d: never an eighth machine", part, parts)
 		if part == 0 {
 			up, gone = n, m

@@ -10,17 +10,21 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	agekeys "filippo.io/age"
 	"github.com/stretchr/testify/require"
 
 	"github.com/erlops/erlops/deployer"
 	"github.com/erlops/erlops/deployer/api"
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/exporter/api/client"
+	"github.com/erlops/erlops/internal/exportertest"
 	"github.com/erlops/erlops/internal/sshtest"
 )
 
@@ -39,7 +43,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(exportertest.Main(m))
 }
 
 // deploy is a deployer until it is ended, or its parent is.
@@ -50,12 +54,44 @@ func deploy(dir string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	d, err := deployer.New(ctx, deployer.Options{DataDir: dir, SSH: sshKey(dir), Lease: shortLease})
+	d, err := deployer.New(ctx, deployer.Options{DataDir: dir, SSH: sshKey(dir), Exporter: exporterOf(dir), Lease: shortLease})
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	return d.Run(ctx)
+}
+
+// startExporter starts a real exporter that takes nodes from deployers.
+func startExporter(t *testing.T) *exportertest.Process {
+	t.Helper()
+	identity, err := agekeys.GenerateX25519Identity()
+	require.NoError(t, err)
+	return exportertest.Start(t, exportertest.Options{
+		Config: `
+storage: {path: exporter.db}
+secrets: {key_file: age-key}
+auth: {unauthenticated_role: read, tokens: [{name: deployer, role: operate, token_file: deployer-token}]}
+`,
+		Files: map[string]string{"age-key": identity.String() + "\n", "deployer-token": exporterToken},
+	})
+}
+
+func requireWatched(t *testing.T, e *exportertest.Process, nodes []fleet.Node) {
+	t.Helper()
+	for _, n := range nodes {
+		seen, known := e.Node(n.Name)
+		require.True(t, known, n.Name)
+		require.Equal(t, client.StateUp, seen.State, n.Name)
+	}
+}
+
+func requireForgotten(t *testing.T, e *exportertest.Process, nodes []fleet.Node) {
+	t.Helper()
+	for _, n := range nodes {
+		_, known := e.Node(n.Name)
+		require.False(t, known, n.Name)
+	}
 }
 
 // child is a deployer in a process of its own.
@@ -97,11 +133,14 @@ func TestKilledAtEveryStep(t *testing.T) {
 	b := d.Backend()
 	t.Cleanup(func() { tell(t, b) })
 	f := prepare(t, b, one, other)
+	exporter := startExporter(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "exporter-url"), []byte(exporter.URL), 0o600))
 	for intent := 1; ; intent++ {
 		killed := killedAt(t, b, dir, f, intent)
 		c := startChild(t, dir)
 		nodes := until(t, b, 2, fleet.StateUp)
 		requireOneCluster(t, b, nodes, one, other)
+		requireWatched(t, exporter, nodes)
 		for _, n := range nodes {
 			_, err := b.Act(t.Context(), n.ID, fleet.ActionDelete)
 			require.NoError(t, err)
@@ -109,6 +148,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		until(t, b, 0, "")
 		require.NoError(t, d.WaitIdle(t.Context()))
 		c.end(syscall.SIGTERM)
+		requireForgotten(t, exporter, nodes)
 		after := [][]string{one.Files(t), other.Files(t)}
 		require.Equal(t, before, after, "killed after %q", killed)
 		if killed == "" {

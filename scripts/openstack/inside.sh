@@ -103,6 +103,8 @@ SQL
 run() {
   # shellcheck source=/dev/null
   . /etc/openstack/secrets
+  BEGUN=$(date -u +%FT%T)
+  export BEGUN
   trap 'end; exit 0' TERM INT
   databases
   start rabbitmq rabbitmq-server
