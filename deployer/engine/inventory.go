@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/erlops/erlops/deployer/fleet"
+	"github.com/erlops/erlops/deployer/provider"
 	"github.com/erlops/erlops/deployer/store"
 )
 
@@ -95,7 +96,7 @@ func (e *Engine) changeProvider(tx *store.Tx, ref string, change func(*fleet.Pro
 	if err := e.checkProvider(p); err != nil {
 		return old, err
 	}
-	if err := hostsInUse(tx, p); err != nil {
+	if err := errors.Join(hostsInUse(tx, p), e.placeInUse(tx, old, p)); err != nil {
 		return old, err
 	}
 	return p, errors.Join(tx.PutProvider(p), told(tx, fleet.KindProvider, p.ID, p.Name, actionUpdate, ""))
@@ -114,6 +115,39 @@ func hostsInUse(tx *store.Tx, p fleet.Provider) error {
 		}
 	}
 	return nil
+}
+
+// placeInUse refuses to ask elsewhere for what was made: nothing of it would be
+// found, and it would count as gone.
+func (e *Engine) placeInUse(tx *store.Tx, old, changed fleet.Provider) error {
+	was := e.placeOf(old)
+	if was == "" || was == e.placeOf(changed) {
+		return nil
+	}
+	families, err := tx.Families()
+	if err != nil {
+		return err
+	}
+	for _, f := range families {
+		if f.Prepared[old.ID] != "" {
+			return fleet.Errorf(fleet.ErrConflict, "provider %s has things of family %s at %s: remove the family before you change that, or add another provider",
+				old.Name, f.Name, was)
+		}
+	}
+	return nil
+}
+
+// placeOf is where a provider makes things; empty when that is not known.
+func (e *Engine) placeOf(p fleet.Provider) string {
+	if !e.supports(p) {
+		return ""
+	}
+	p.ID = "" // not to be kept: it may not be written in the end
+	made, err := e.provider(p)
+	if placer, ok := made.(provider.Placer); ok && err == nil {
+		return placer.Place()
+	}
+	return ""
 }
 
 // Providers returns all providers by name.

@@ -247,6 +247,7 @@ func machine(ctx context.Context, w *work) (outcome, error) {
 	// More than one cannot be by the contract; if it is, all but one go.
 	slices.SortFunc(found, func(a, b provider.Machine) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	var keep *provider.Machine
+	replaced := false
 	for i, m := range found {
 		if usable := m.State == provider.MachinePending || m.State == provider.MachineRunning; usable && keep == nil {
 			keep = &found[i]
@@ -255,25 +256,56 @@ func machine(ctx context.Context, w *work) (outcome, error) {
 		if err := p.Destroy(ctx, m.ID); err != nil {
 			return outcome{}, fmt.Errorf("give back machine %s, which is %s: %w", m.ID, m.State, err)
 		}
+		replaced = true
+	}
+	if keep == nil && !replaced && w.node.MachineID != "" {
+		if keep, err = w.stillThere(ctx, p); err != nil {
+			return outcome{}, err
+		}
 	}
 	if keep != nil {
 		return outcome{message: "machine " + keep.ID + " was there", skipped: true, node: func(n *fleet.Node) { n.MachineID = keep.ID }}, nil
 	}
-	return w.create(ctx, p)
+	return w.create(ctx, p, replaced)
 }
 
-// create asks for a machine. It is called when none was found; one that was
-// asked for just before may only not be found yet.
-func (w *work) create(ctx context.Context, p provider.Provider) (outcome, error) {
-	settled := w.node.AskedAt.Add(p.Capabilities().Settle)
-	if wait := settled.Sub(w.e.opts.Now()); w.node.MachineID == "" && wait > 0 {
-		return outcome{}, &waiting{after: wait, reason: "waiting until a machine that may have been made would be found"}
+// stillThere asks for the node's machine by its id: what was made just before
+// may not be in lists yet, and a list may be of a part of a cloud only.
+func (w *work) stillThere(ctx context.Context, p provider.Provider) (*provider.Machine, error) {
+	m, err := p.Describe(ctx, w.node.MachineID)
+	switch {
+	case provider.IsKind(err, provider.KindNotFound):
+		return nil, w.settled(p)
+	case err != nil:
+		return nil, err
+	case m.State == provider.MachinePending, m.State == provider.MachineRunning:
+		return &m, nil
 	}
+	return nil, nil
+}
+
+// settled lets wait until a machine that was asked for would be found.
+func (w *work) settled(p provider.Provider) error {
+	if left := w.node.AskedAt.Add(p.Capabilities().Settle).Sub(w.e.opts.Now()); left > 0 {
+		return &waiting{after: left, reason: "waiting until a machine that may have been made would be found"}
+	}
+	return nil
+}
+
+// create asks for a machine. It is called when none was found, or when those
+// that were are given back: its token is not that of one of those.
+func (w *work) create(ctx context.Context, p provider.Provider, replaced bool) (outcome, error) {
 	attempt := w.node.Attempt
+	if w.node.MachineID == "" && !replaced {
+		if err := w.settled(p); err != nil {
+			return outcome{}, err
+		}
+	}
 	if err := w.e.update(ctx, w, func(tx *store.Tx) error {
-		if w.node.MachineID != "" || attempt == 0 { // the last one is gone, with all that was on it
+		if w.node.MachineID != "" || attempt == 0 || replaced { // the last one is gone, with all that was on it
 			attempt++
 			w.node.Attempt, w.node.MachineID, w.node.Joined, w.node.Archive = attempt, "", false, fleet.Archive{}
+			w.node.Login.HostKeys = nil
 		}
 		w.node.AskedAt = tx.Now()
 		return tx.PutNode(w.node)
@@ -287,7 +319,8 @@ func (w *work) create(ctx context.Context, p provider.Provider) (outcome, error)
 	if err != nil {
 		return outcome{}, w.notCreated(ctx, err)
 	}
-	return outcome{message: "machine " + m.ID, node: func(n *fleet.Node) { n.MachineID = m.ID }}, nil
+	made := w.e.opts.Now()
+	return outcome{message: "machine " + m.ID, node: func(n *fleet.Node) { n.MachineID, n.AskedAt = m.ID, made }}, nil
 }
 
 // notCreated does what an error of Create asks for before the next attempt.
@@ -305,8 +338,9 @@ func (w *work) notCreated(ctx context.Context, err error) error {
 		defer w.e.lockPreparing(w.family.ID + w.record.ID)()
 		_, failure := w.prepareWith(ctx, w.record)
 		return errors.Join(err, failure, &waiting{after: firstRetry, reason: err.Error()})
-	case provider.IsKind(err, provider.KindUnavailable), errors.Is(err, context.DeadlineExceeded):
-		// It may have been made only just before the answer was lost.
+	case provider.IsKind(err, provider.KindUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		// It may have been made only just before the answer was lost, or was not
+		// waited for any more.
 		return errors.Join(err, w.e.update(ctx, w, func(tx *store.Tx) error {
 			w.node.AskedAt = tx.Now()
 			return tx.PutNode(w.node)
@@ -335,6 +369,10 @@ func boot(ctx context.Context, w *work) (outcome, error) {
 	age := w.e.opts.Now().Sub(w.step.StartedAt)
 	pause := min(max(bootPoll, age/4), 2*time.Second)
 	m, err := p.Describe(ctx, w.node.MachineID)
+	if m.KeyMissing && w.node.Login.Host == m.Host && len(w.node.Login.HostKeys) > 0 {
+		// It was read when the machine was new; it may not be to be had again.
+		m.State, m.Login.HostKeys = provider.MachineRunning, w.node.Login.HostKeys
+	}
 	switch {
 	case provider.IsKind(err, provider.KindNotFound) && age < p.Capabilities().Settle:
 		return outcome{}, wait(pause, "the provider does not know the machine yet")
@@ -377,8 +415,8 @@ func destroy(ctx context.Context, w *work) (outcome, error) {
 		}
 	} else if w.node.Attempt == 0 {
 		return outcome{message: "no machine was asked for", skipped: true}, nil
-	} else if left := w.node.AskedAt.Add(p.Capabilities().Settle).Sub(w.e.opts.Now()); left > 0 {
-		return outcome{}, &waiting{after: left, reason: "waiting until a machine that may have been made would be found"}
+	} else if err := w.settled(p); err != nil {
+		return outcome{}, err
 	}
 	found, err := p.Find(ctx, w.tag())
 	if err != nil {

@@ -74,6 +74,15 @@ type DomainChecker interface {
 	CheckDomain(d fleet.Domain) error
 }
 
+// Placer is a [Provider] whose settings say where things are made, such as a
+// region and an account. While there may be something of a family, its place
+// must not change: at another one nothing of it would be found.
+type Placer interface {
+	// Place is in the user's words, and the same as long as things are found.
+	// Nothing outside is asked.
+	Place() string
+}
+
 // Capabilities say what a provider can do.
 type Capabilities struct {
 	// Hosts are the hosts to choose from, when machines are not made but
@@ -156,12 +165,16 @@ type Machine struct {
 	// is pending what it waits for.
 	Fault string
 	// Host is the name or address that nodes on it are named after. It must
-	// be the same for the life of the machine; empty while it is pending.
+	// be the same for the life of the machine; empty while it is not known.
 	Host string
 	// Login is how to get onto it, as the provider knows it; its User is the
 	// one that exists, which may be another than the domain's.
 	Login     fleet.Login
 	CreatedAt time.Time
+	// KeyMissing tells of a pending machine that it runs, at Host and with
+	// Login, and that only its host key is not known yet. The deployer takes the
+	// one that it knows, of the same machine, if there is any.
+	KeyMissing bool
 }
 
 // Resource is something that a provider keeps for us.

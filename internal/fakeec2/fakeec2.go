@@ -29,6 +29,8 @@ const (
 	Hardware = "t1.micro"
 	Subnet   = "subnet-11111111"
 	VPC      = "vpc-22222222"
+	// DefaultSubnet is one of the default VPC.
+	DefaultSubnet = "subnet-33333333"
 )
 
 // Options say what the cloud is like.
@@ -102,7 +104,7 @@ func actions() map[string]action {
 		"DeleteSecurityGroup": (*Cloud).deleteGroup, "AuthorizeSecurityGroupIngress": (*Cloud).authorize,
 		"RevokeSecurityGroupIngress": (*Cloud).revoke, "ImportKeyPair": (*Cloud).importKey,
 		"DescribeKeyPairs": (*Cloud).describeKeys, "DeleteKeyPair": (*Cloud).deleteKey,
-		"DescribeSubnets": (*Cloud).describeSubnets, "DescribeVolumes": (*Cloud).describeVolumes,
+		"DescribeSubnets": (*Cloud).describeSubnets, "DescribeVpcs": (*Cloud).describeVPCs, "DescribeVolumes": (*Cloud).describeVolumes,
 		"DeleteVolume": (*Cloud).deleteVolume,
 	}
 }

@@ -97,7 +97,7 @@ func (c *Cloud) checkLaunch(in url.Values) *apiError {
 		return refuse("InvalidParameterValue", "this cloud makes one machine at a time")
 	case in.Get("KeyName") != "" && c.keyNamed(in.Get("KeyName")) == nil:
 		return refuse("InvalidKeyPair.NotFound", "The key pair '%s' does not exist", in.Get("KeyName"))
-	case in.Get("SubnetId") != "" && in.Get("SubnetId") != Subnet:
+	case !slices.Contains([]string{"", Subnet, DefaultSubnet}, in.Get("SubnetId")):
 		return refuse("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", in.Get("SubnetId"))
 	case in.Get("InstanceMarketOptions.SpotOptions.MaxPrice") == "0.0001":
 		return refuse("SpotMaxPriceTooLow", "Your Spot request price of 0.0001 is lower than the minimum required Spot request fulfillment price of 0.0031.")

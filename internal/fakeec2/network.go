@@ -222,15 +222,36 @@ func (c *Cloud) describeSubnets(in url.Values) (any, *apiError) {
 		ID  string `xml:"subnetId"`
 		VPC string `xml:"vpcId"`
 	}
-	for _, id := range listOf(in, "SubnetId") {
-		if id != Subnet {
-			return nil, refuse("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", id)
-		}
-	}
-	return struct {
+	vpcs := map[string]string{Subnet: VPC, DefaultSubnet: defaultVPC}
+	out := struct {
 		XMLName xml.Name `xml:"answer"`
 		Items   []item   `xml:"subnetSet>item"`
-	}{Items: []item{{Subnet, VPC}}}, nil
+	}{}
+	for _, id := range listOf(in, "SubnetId") {
+		if vpcs[id] == "" {
+			return nil, refuse("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", id)
+		}
+		out.Items = append(out.Items, item{id, vpcs[id]})
+	}
+	return out, nil
+}
+
+func (c *Cloud) describeVPCs(in url.Values) (any, *apiError) {
+	type item struct {
+		ID      string `xml:"vpcId"`
+		Default bool   `xml:"isDefault"`
+	}
+	out := struct {
+		XMLName xml.Name `xml:"answer"`
+		Items   []item   `xml:"vpcSet>item"`
+	}{}
+	for _, id := range listOf(in, "VpcId") {
+		if id != VPC && id != defaultVPC {
+			return nil, refuse("InvalidVpcID.NotFound", "The vpc ID '%s' does not exist", id)
+		}
+		out.Items = append(out.Items, item{id, id == defaultVPC})
+	}
+	return out, nil
 }
 
 func (c *Cloud) describeVolumes(in url.Values) (any, *apiError) {

@@ -292,6 +292,13 @@ func (c *Cloud) Kill(id string) {
 	}
 }
 
+// SetStatus puts a server into a state, as its operators do.
+func (c *Cloud) SetStatus(id, status string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.server(id).Status = status
+}
+
 func (c *Cloud) actOnServer(r *http.Request) (int, any) {
 	s := c.server(r.PathValue("id"))
 	if s == nil {

@@ -109,6 +109,45 @@ func (s *Settings) Networks(name string) []string {
 	return networks
 }
 
+// Place is what of a record's settings says where things are.
+func Place(p fleet.Provider, settings ...string) string {
+	parts := []string{"kind " + p.Kind}
+	for _, name := range settings {
+		if v := p.Settings[name]; v != "" {
+			parts = append(parts, name+" "+v)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// WithoutSecrets is a URL, or what should have been one, without what may be
+// user and password in it.
+func WithoutSecrets(text string) string {
+	scheme, rest, ok := strings.Cut(text, "//")
+	if !ok {
+		scheme, rest = "", text
+	}
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		rest = "…@" + rest[at+1:]
+	}
+	if ok {
+		return scheme + "//" + rest
+	}
+	return rest
+}
+
+// CheckUserData notes that there is more user data than the cloud takes, in
+// bytes.
+func (s *Settings) CheckUserData(data, hostKeys string, limit int) {
+	const hostKey = 1024 // that much it and the parts of a message add at most
+	if hostKeys == HostKeyCloudInit {
+		limit -= hostKey
+	}
+	if len(data) > limit {
+		s.Problem("user_data", "has %d bytes, and %d are taken at most: let it fetch the rest", len(data), limit)
+	}
+}
+
 // Include notes what others that read settings of the same found to be wrong.
 func (s *Settings) Include(err error) {
 	if invalid := (*fleet.ValidationError)(nil); errors.As(err, &invalid) {

@@ -114,7 +114,7 @@ func (p *Provider) readSettings() error {
 		settle: s.Duration("settle", settle), requestTimeout: s.Duration("request_timeout", requestTimeout),
 	}
 	if u, err := url.Parse(p.settings.endpoint); p.settings.endpoint != "" && (err != nil || u.Host == "" || u.User != nil) {
-		s.Problem("endpoint", "%q is not http://HOST or https://HOST", p.settings.endpoint)
+		s.Problem("endpoint", "%q is not http://HOST or https://HOST", cloud.WithoutSecrets(p.settings.endpoint))
 	}
 	s.CheckSecrets(p.record.Secrets, "username", "password", "session_token")
 	if (p.record.Secrets["username"] == "") != (p.record.Secrets["password"] == "") {
@@ -123,6 +123,11 @@ func (p *Provider) readSettings() error {
 	_, err := p.shape(fleet.Domain{})
 	s.Include(err)
 	return s.Err(shapeSettings...)
+}
+
+// Place implements [provider.Placer].
+func (p *Provider) Place() string {
+	return cloud.Place(p.record, "region", "service_region", "endpoint", "profile")
 }
 
 // shape reads the settings of a domain over those of the provider.
@@ -144,6 +149,7 @@ func (p *Provider) shape(d fleet.Domain) (shape, error) {
 		spot:          s.Bool("spot", false), spotMaxPrice: s.String("spot_max_price", ""),
 		userData: s.Text("user_data"), hostKey: s.HostKeys(),
 	}
+	s.CheckUserData(made.userData, made.hostKey, 16<<10)
 	if made.spotMaxPrice != "" && !made.spot {
 		s.Problem("spot_max_price", "is only for machines with spot=true")
 	}

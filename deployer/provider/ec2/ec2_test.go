@@ -223,6 +223,26 @@ func TestReconcile(t *testing.T) {
 	require.Empty(t, s.c.Left())
 }
 
+// TestOneVPC has domains in the default VPC, one of which names its subnet, and
+// one in another VPC: a group in each.
+func TestOneVPC(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, fakeec2.Options{})
+	ctx := t.Context()
+	for _, subnets := range [][]string{{"", fakeec2.DefaultSubnet}, {fakeec2.DefaultSubnet}, {fakeec2.Subnet, fakeec2.DefaultSubnet}, {""}} {
+		s.f.Domains = nil
+		vpcs := map[bool]bool{}
+		for _, subnet := range subnets {
+			s.f.Domains = append(s.f.Domains, fleet.Domain{Settings: map[string]string{"subnet": subnet}})
+			vpcs[subnet == fakeec2.Subnet] = true
+		}
+		require.NoError(t, s.p.EnsureFamily(ctx, s.f))
+		require.Len(t, s.c.Left(), 1+len(vpcs), "a key and the groups for %q", subnets)
+	}
+	require.NoError(t, s.p.RemoveFamily(ctx, s.f.Tag))
+	require.Empty(t, s.c.Left())
+}
+
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	c := fakeec2.Start(t, fakeec2.Options{})
@@ -236,6 +256,8 @@ func TestSettings(t *testing.T) {
 		"network":        {func(p *fleet.Provider) { p.Settings["ssh_from"] = "10.0.0.1/33" }, `settings.ssh_from: "10.0.0.1/33" is not a network`},
 		"endpoint":       {func(p *fleet.Provider) { p.Settings["endpoint"] = "localhost" }, "settings.endpoint"},
 		"host key":       {func(p *fleet.Provider) { p.Settings["host_key"] = "blind" }, `"blind" is not one of console, cloud-init, none`},
+		"password in it": {func(p *fleet.Provider) { p.Settings["endpoint"] = "http://u:hunter2@localhost" }, `settings.endpoint: "http://…@localhost" is not`},
+		"user data":      {func(p *fleet.Provider) { p.Settings["user_data"] = strings.Repeat("x", 17<<10) }, "settings.user_data: has 17408 bytes, and 16384 are taken at most"},
 		"price":          {func(p *fleet.Provider) { p.Settings["spot_max_price"] = "1" }, "only for machines with spot=true"},
 		"all at once": {func(p *fleet.Provider) { p.Settings["spot"], p.Settings["settle"] = "maybe", "soon" },
 			`provider: settings.settle: "soon" is not a time such as 30s; settings.spot: "maybe" is not one of true, false`},

@@ -147,6 +147,8 @@ func (p *Provider) vpcsOf(ctx context.Context, domains []fleet.Domain) ([]string
 	return vpcs, nil
 }
 
+// vpcOf returns the VPC of a subnet, "" for the default one, whether it is named
+// or not: a group's name is unique in each.
 func (p *Provider) vpcOf(ctx context.Context, subnet string) (string, error) {
 	if subnet == "" {
 		return "", nil
@@ -167,6 +169,13 @@ func (p *Provider) vpcOf(ctx context.Context, subnet string) (string, error) {
 	}
 	if len(out.Subnets) == 1 {
 		vpc = aws.ToString(out.Subnets[0].VpcId)
+	}
+	vpcs, err := api.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{vpc}})
+	if err != nil {
+		return "", err
+	}
+	if len(vpcs.Vpcs) == 1 && aws.ToBool(vpcs.Vpcs[0].IsDefault) {
+		vpc = ""
 	}
 	p.mu.Lock()
 	p.subnets[subnet] = vpc

@@ -286,13 +286,15 @@ func (p *Provider) running(m *provider.Machine, i types.Instance) {
 	case cloud.HostKeyCloudInit:
 		keys = []string{valueOf(i.Tags, tagHostKey)}
 	case cloud.HostKeyConsole:
-		if keys, _ = p.consoles.Keys(m.ID); keys == nil {
-			m.Fault = "it runs, and its host key is not on its console yet"
-			return
-		}
+		keys, _ = p.consoles.Keys(m.ID)
+		m.KeyMissing = keys == nil
 	}
-	m.State, m.Host = provider.MachineRunning, address
-	m.Login = fleet.Login{Host: address, User: valueOf(i.Tags, tagUser), HostKeys: keys}
+	m.Host, m.Login = address, fleet.Login{Host: address, User: valueOf(i.Tags, tagUser), HostKeys: keys}
+	if m.KeyMissing {
+		m.Fault = "it runs, and its host key is not on its console yet"
+		return
+	}
+	m.State = provider.MachineRunning
 }
 
 // Destroy terminates a machine. Its volumes go with it, whatever its image says

@@ -65,6 +65,10 @@ func (p *Provider) giveAddress(ctx context.Context, v servers.Server) (reading, 
 	if err != nil {
 		return there, err
 	}
+	// Whoever destroys the server waits for this and finds the address: the
+	// answer is waited for also when nobody asks any more.
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), p.settings.requestTimeout)
+	defer done()
 	made, err := floatingips.Create(ctx, s.network, floatingips.CreateOpts{
 		FloatingNetworkID: network, PortID: port, Description: description(tagOf(v.Metadata), v.ID),
 	}).Extract()

@@ -94,11 +94,18 @@ func message(body []byte) (text, kind string) {
 		for _, inner := range outer {
 			var said struct{ Message, Type string }
 			if json.Unmarshal(inner, &said) == nil && said.Message != "" {
-				return said.Message, said.Type
+				return withoutValue(said.Message), said.Type
 			}
 		}
 	}
 	return strings.TrimSpace(string(body[:min(len(body), 200)])), ""
+}
+
+// withoutValue cuts what Nova repeats of a request that it does not take: it may
+// be user data with a key in it.
+func withoutValue(said string) string {
+	before, _, _ := strings.Cut(said, " Value: ")
+	return before
 }
 
 // fail says what an error of the SDK means. An error that is one of a provider

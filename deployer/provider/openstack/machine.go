@@ -74,6 +74,12 @@ func (p *Provider) Create(ctx context.Context, r provider.Request) (provider.Mac
 		if provider.IsKind(err, provider.KindNotFound) {
 			p.names.forget("group", r.Tag.FamilyID)
 		}
+		if provider.IsKind(err, provider.KindInvalid) {
+			// A name may mean another one than it did.
+			p.names.forget("image", r.Domain.Image)
+			p.names.forget("flavor", r.Domain.Hardware)
+			p.names.forget("network", made.network)
+		}
 		return provider.Machine{}, err
 	}
 	return provider.Machine{
@@ -242,6 +248,13 @@ func (p *Provider) readConsole(ctx context.Context, v servers.Server) error {
 	return nil
 }
 
+// passing are the states that a server leaves by itself, or when somebody who
+// moves or resizes it has done so.
+var passing = []string{
+	"BUILD", "REBUILD", "REBOOT", "HARD_REBOOT", "UNKNOWN",
+	"MIGRATING", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "PASSWORD",
+}
+
 // machineOf says what a server is to us.
 func (p *Provider) machineOf(v servers.Server, there reading) provider.Machine {
 	m := provider.Machine{
@@ -255,8 +268,11 @@ func (p *Provider) machineOf(v servers.Server, there reading) provider.Machine {
 		p.running(&m, v, there)
 	case v.Status == "ERROR":
 		m.State, m.Fault = provider.MachineFailed, faultOf(v.Fault.Message)
-	case v.Status == "BUILD" || v.Status == "REBUILD" || v.Status == "REBOOT" || v.Status == "HARD_REBOOT" || v.Status == "UNKNOWN":
-		m.Fault = "the cloud is making it"
+	case slices.Contains(passing, v.Status):
+		m.Fault = "it is in state " + v.Status
+		if v.Status == "BUILD" {
+			m.Fault = "the cloud is making it"
+		}
 		if v.TaskState != "" {
 			m.Fault += " (" + v.TaskState + ")"
 		}
@@ -281,13 +297,15 @@ func (p *Provider) running(m *provider.Machine, v servers.Server, there reading)
 	case cloud.HostKeyCloudInit:
 		keys = []string{v.Metadata[metaHostKey]}
 	case cloud.HostKeyConsole:
-		if keys, _ = p.consoles.Keys(v.ID); keys == nil {
-			m.Fault = "it runs, and its host key is not on its console yet"
-			return
-		}
+		keys, _ = p.consoles.Keys(v.ID)
+		m.KeyMissing = keys == nil
 	}
-	m.State, m.Host = provider.MachineRunning, address
-	m.Login = fleet.Login{Host: address, User: v.Metadata[metaUser], HostKeys: keys}
+	m.Host, m.Login = address, fleet.Login{Host: address, User: v.Metadata[metaUser], HostKeys: keys}
+	if m.KeyMissing {
+		m.Fault = "it runs, and its host key is not on its console yet"
+		return
+	}
+	m.State = provider.MachineRunning
 }
 
 // addressOf finds the address that the cloud gave: of the network that counts,

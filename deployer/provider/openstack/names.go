@@ -15,8 +15,9 @@ import (
 	"github.com/erlops/erlops/deployer/provider"
 )
 
-// names remembers the ids of what users name: they do not change for a name
-// that is in use. Only what was found is remembered.
+// names remembers the ids of what users name, until the cloud takes none of
+// them any more: an image of that name may be another one then. Only what was
+// found is remembered.
 type names struct {
 	mu    sync.Mutex
 	known map[string]string

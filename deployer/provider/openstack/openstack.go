@@ -107,22 +107,31 @@ func (p *Provider) connect(ctx context.Context) (*services, error) {
 		return nil, p.noService("compute", err)
 	}
 	// What is not there is missed only where it is needed.
-	if made.network, err = sdk.NewNetworkV2(client, endpoint); err != nil && (p.settings.floating || p.settings.groups == "true") {
+	made.network, err = sdk.NewNetworkV2(client, endpoint)
+	if needed := p.settings.floating || p.settings.groups == "true"; err != nil && (needed || !isNoEndpoint(err)) {
 		return nil, p.noService("network", err)
 	} else if err != nil {
 		made.network = nil
 	}
-	if made.image, err = sdk.NewImageV2(client, endpoint); err != nil {
+	if made.image, err = sdk.NewImageV2(client, endpoint); err != nil && !isNoEndpoint(err) {
+		return nil, err
+	} else if err != nil {
 		made.image = nil
 	}
 	p.services = made
 	return made, nil
 }
 
-func (p *Provider) noService(kind string, err error) error {
+// isNoEndpoint tells of a service that the catalogue does not have, not of one
+// that does not answer now.
+func isNoEndpoint(err error) bool {
 	var none *gophercloud.ErrEndpointNotFound
 	var noneToo gophercloud.ErrEndpointNotFound
-	if !errors.As(err, &none) && !errors.As(err, &noneToo) {
+	return errors.As(err, &none) || errors.As(err, &noneToo)
+}
+
+func (p *Provider) noService(kind string, err error) error {
+	if !isNoEndpoint(err) {
 		return err
 	}
 	return &provider.Error{

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,6 +177,10 @@ func TestRefusals(t *testing.T) {
 			op: "POST servers", fault: &fakecloud.Fault{Status: http.StatusConflict, Message: "Multiple possible networks found, use a Network ID to be more specific."},
 			kind: provider.KindInvalid, want: "name one in the setting network",
 		},
+		"value": {
+			op: "POST servers", fault: &fakecloud.Fault{Status: http.StatusBadRequest, Message: "Invalid input for field/attribute user_data. Value: " + fake.Password + ". '" + fake.Password + "' is too long"},
+			kind: provider.KindInvalid, want: "Invalid input for field/attribute user_data.",
+		},
 		"family is gone": {call: func(ctx context.Context, s scene) error { _ = s.p.RemoveFamily(ctx, s.f.Tag); return plain(ctx, s) }, kind: provider.KindNotFound, want: "is gone"},
 		"no key of ours": {call: func(ctx context.Context, s scene) error { s.f.PublicKey = ""; return s.p.EnsureFamily(ctx, s.f) }, kind: provider.KindInvalid, want: "ssh.key_files"},
 	} {
@@ -208,6 +213,61 @@ func TestRefusals(t *testing.T) {
 			if tc.fault != nil && tc.fault.RetryAfter != "" {
 				require.Equal(t, 7*time.Second, provider.RetryAfter(err))
 			}
+		})
+	}
+}
+
+// TestMoved describes a server that an operator moves: it is not failed.
+func TestMoved(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, fake.Options{})
+	require.NoError(t, s.p.EnsureFamily(t.Context(), s.f))
+	m, err := s.p.Create(t.Context(), s.request())
+	require.NoError(t, err)
+	become := func(want provider.MachineState, fault string) {
+		t.Helper()
+		require.EventuallyWithT(t, func(ct *assert.CollectT) {
+			got, err := s.p.Describe(t.Context(), m.ID)
+			require.NoError(ct, err)
+			require.Equal(ct, want, got.State)
+			require.Equal(ct, fault, got.Fault)
+		}, 10*time.Second, 10*time.Millisecond)
+	}
+	become(provider.MachineRunning, "")
+	s.c.SetStatus(m.ID, "MIGRATING")
+	become(provider.MachinePending, "it is in state MIGRATING")
+	s.c.SetStatus(m.ID, "SHUTOFF")
+	become(provider.MachineFailed, "it is in state SHUTOFF")
+}
+
+// tries is more often than a request is tried again.
+const tries = 8
+
+// TestServiceAway logs in while one of the services does not answer: that is no
+// cloud without the service.
+func TestServiceAway(t *testing.T) {
+	t.Parallel()
+	for away := range 6 {
+		t.Run(fmt.Sprint(away), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, fake.Options{})
+			asked := -1
+			s.c.Calls.Fail(func(op string, _ int) *fakecloud.Fault {
+				if op != "GET versions" {
+					return nil
+				}
+				if asked++; asked < away || asked > away+tries {
+					return nil
+				}
+				return &fakecloud.Fault{Status: http.StatusServiceUnavailable, Message: "The service is restarting."}
+			})
+			request := s.request()
+			request.Domain.Image = fake.ImageName
+			require.EventuallyWithT(t, func(ct *assert.CollectT) {
+				require.NoError(ct, s.p.EnsureFamily(t.Context(), s.f))
+				_, err := s.p.Create(t.Context(), request)
+				require.NoError(ct, err)
+			}, 20*time.Second, 10*time.Millisecond)
 		})
 	}
 }
@@ -344,7 +404,11 @@ func TestSettings(t *testing.T) {
 		"no URL":      {openstack.KindGeneric, func(p *fleet.Provider) { delete(p.Settings, "auth_url") }, "settings.auth_url: is missing"},
 		"half":        {openstack.KindGeneric, func(p *fleet.Provider) { p.Secrets["application_credential_id"] = "x" }, "are needed both"},
 		"groups":      {openstack.KindGeneric, func(p *fleet.Provider) { p.Settings["security_groups"] = "maybe" }, `"maybe" is not one of true, false, auto`},
-		"login user":  {openstack.KindGeneric, func(p *fleet.Provider) { p.Settings["login_user"] = "a b" }, `"a b" is no user name`},
+		"URL":         {openstack.KindGeneric, func(p *fleet.Provider) { p.Settings["auth_url"] = "http://u:hunter2@localhost/v3" }, `"http://…@localhost/v3" is not http://HOST`},
+		"user data": {openstack.KindGeneric, func(p *fleet.Provider) {
+			p.Settings["host_key"], p.Settings["user_data"] = "cloud-init", strings.Repeat("x", 49<<10)
+		}, "settings.user_data: has 50176 bytes, and 48125 are taken at most"},
+		"login user": {openstack.KindGeneric, func(p *fleet.Provider) { p.Settings["login_user"] = "a b" }, `"a b" is no user name`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -501,6 +501,7 @@ func TestRealConsole(t *testing.T) {
 		got, err := s.p.Describe(t.Context(), m.ID)
 		require.NoError(c, err)
 		require.Equal(c, "it runs, and its host key is not on its console yet", got.Fault)
+		require.True(c, got.KeyMissing)
 	}, time.Minute, 50*time.Millisecond)
 	t.Skip("passed so far; a key on the console, and SSH, are not tried here: the servers of Nova's fake driver boot nothing")
 }

@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"encoding/base64"
 	"net/url"
 	"slices"
 	"strings"
@@ -126,7 +127,7 @@ func (p *Provider) checkCredentials(s *cloud.Settings) {
 	if u, err := url.Parse(v.authURL); v.authURL == "" {
 		s.Problem("auth_url", "is missing: the URL of the cloud's identity service, such as https://cloud.example.org:5000/v3")
 	} else if err != nil || u.Host == "" || u.User != nil {
-		s.Problem("auth_url", "%q is not http://HOST or https://HOST", v.authURL)
+		s.Problem("auth_url", "%q is not http://HOST or https://HOST", cloud.WithoutSecrets(v.authURL))
 	}
 	switch {
 	case v.credentialID != "" || v.credentialSecret != "":
@@ -138,6 +139,11 @@ func (p *Provider) checkCredentials(s *cloud.Settings) {
 	case p.profile.needsTenant && v.tenantName == "" && v.tenantID == "":
 		s.Problem("tenant_name", "is missing: the project (tenant) as the cloud's console shows it")
 	}
+}
+
+// Place implements [provider.Placer].
+func (p *Provider) Place() string {
+	return cloud.Place(p.record, "auth_url", "service_region", "region", "tenant_name", "tenant_id", "project_domain", "cloud")
 }
 
 // shape reads the settings of a domain over those of the provider.
@@ -158,6 +164,7 @@ func (p *Provider) shape(d fleet.Domain) (shape, error) {
 		loginUser:      s.String("login_user", p.profile.loginUser), userData: s.Text("user_data"), hostKey: s.HostKeys(),
 		configDrive: s.OneOf("config_drive", "", "", "true", "false"), bootVolume: s.Int("boot_volume_gb", 0),
 	}
+	s.CheckUserData(made.userData, made.hostKey, base64.StdEncoding.DecodedLen(65535))
 	if made.loginUser != "" && !fleet.ValidUser(made.loginUser) {
 		s.Problem("login_user", "%q is no user name", made.loginUser)
 	}

@@ -25,6 +25,9 @@ type Memory struct {
 	Boot, Settle time.Duration
 	// User is the login user of machines; empty for the domain's.
 	User string
+	// HostKeys are those of machines; with KeyMissing they are not to be had.
+	HostKeys   []string
+	KeyMissing bool
 	// Before and After are called around every call that asks or changes
 	// something, when they are set; an error of Before keeps the call from
 	// having its effect, one of After does not.
@@ -103,8 +106,10 @@ func (m *Memory) describe(one *memoryMachine) provider.Machine {
 		d.State, d.Fault = provider.MachineFailed, one.fault
 	case time.Since(d.CreatedAt) < m.Boot:
 		d.State, d.Host, d.Login = provider.MachinePending, "", fleet.Login{}
+	case m.KeyMissing:
+		d.State, d.KeyMissing = provider.MachinePending, true
 	default:
-		d.State = provider.MachineRunning
+		d.State, d.Login.HostKeys = provider.MachineRunning, m.HostKeys
 	}
 	return d
 }
