@@ -172,15 +172,21 @@ func (p *Provider) Describe(ctx context.Context, id string) (provider.Machine, e
 	if err != nil {
 		return provider.Machine{}, p.fail(op, err)
 	}
+	var v servers.Server
 	i := slices.IndexFunc(there.servers, func(v servers.Server) bool { return v.ID == id })
-	if i < 0 {
+	if i >= 0 {
+		v = there.servers[i]
+	}
+	// Nova leaves servers out of lists while a part of it is away, and lists those
+	// that it found no host for without the reason.
+	if i < 0 || v.Status == "ERROR" && v.Fault.Message == "" {
+		v, err = p.alone(ctx, id)
+	}
+	if isGone(err) || err == nil && v.Metadata[metaOwner] == "" {
 		return provider.Machine{}, p.errorf(op, provider.KindNotFound, "there is no machine %q", id)
 	}
-	v := there.servers[i]
-	if v.Status == "ERROR" && v.Fault.Message == "" {
-		if v, err = p.withFault(ctx, v); err != nil {
-			return provider.Machine{}, p.fail(op, err)
-		}
+	if err != nil {
+		return provider.Machine{}, p.fail(op, err)
 	}
 	if v.Status != "ACTIVE" || leaving(v) {
 		return p.machineOf(v, there), nil
@@ -196,18 +202,17 @@ func (p *Provider) Describe(ctx context.Context, id string) (provider.Machine, e
 	return p.machineOf(v, there), nil
 }
 
-// withFault asks for one server again: Nova keeps servers that it found no host
-// for in a database of their own, and lists them without the reason.
-func (p *Provider) withFault(ctx context.Context, v servers.Server) (servers.Server, error) {
+// alone asks for one server by its id.
+func (p *Provider) alone(ctx context.Context, id string) (servers.Server, error) {
 	s, err := p.connect(ctx)
 	if err != nil {
-		return v, err
+		return servers.Server{}, err
 	}
-	alone, err := servers.Get(ctx, s.compute, v.ID).Extract()
+	v, err := servers.Get(ctx, s.compute, id).Extract()
 	if err != nil {
-		return v, err
+		return servers.Server{}, err
 	}
-	return *alone, nil
+	return *v, nil
 }
 
 // leaving tells whether a server is being deleted: its status does not.

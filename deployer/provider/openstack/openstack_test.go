@@ -240,6 +240,20 @@ func TestMoved(t *testing.T) {
 	become(provider.MachineFailed, "it is in state SHUTOFF")
 }
 
+// TestNotListed describes a server that the cloud leaves out of its lists.
+func TestNotListed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, fake.Options{Lag: time.Hour})
+	require.NoError(t, s.p.EnsureFamily(t.Context(), s.f))
+	m, err := s.p.Create(t.Context(), s.request())
+	require.NoError(t, err)
+	got, err := s.p.Describe(t.Context(), m.ID)
+	require.NoError(t, err)
+	require.Equal(t, s.request().Tag.FamilyID, got.Tag.FamilyID)
+	_, err = s.p.Describe(t.Context(), uuid.NewString())
+	require.True(t, provider.IsKind(err, provider.KindNotFound), "%v", err)
+}
+
 // tries is more often than a request is tried again.
 const tries = 8
 
