@@ -155,7 +155,7 @@ func TestMotoRefusals(t *testing.T) {
 		kind   provider.ErrorKind
 		want   string
 	}{
-		"access key": {record: func(p *fleet.Provider) { p.Secrets["username"] = "AKIANOBODY" }, kind: provider.KindAuth, want: "check username (the access key) and password"},
+		"access key": {record: func(p *fleet.Provider) { p.Secrets["username"] = "AKIANOBODY" }, kind: provider.KindAuth, want: "check username (the access key), password (the secret key) and region"},
 		"secret key": {record: func(p *fleet.Provider) { p.Secrets["password"] = "nonsense" }, kind: provider.KindAuth, want: "password"},
 		"image":      {change: func(r *provider.Request) { r.Domain.Image = "ami-00000000" }, kind: provider.KindInvalid, want: "image"},
 		"hardware":   {change: func(r *provider.Request) { r.Domain.Hardware = "t3.enormous" }, kind: provider.KindInvalid, want: "The instance type 't3.enormous' does not exist"},
