@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,12 +54,15 @@ func refused(err error) bool { return status(err) == http.StatusUnauthorized }
 func isGone(err error) bool { return status(err) == http.StatusNotFound }
 
 // repeatable tells whether doing a call twice is as good as once. A rule that
-// is there already is refused, which is then found to be what was wanted.
+// is there already is refused, which is then found to be what was wanted; of
+// what is done with a server only its console is read so.
 func repeatable(method, url string) bool {
 	if method != http.MethodPost {
 		return true
 	}
-	return strings.HasSuffix(url, "/tokens") || strings.HasSuffix(url, "/security-group-rules") || strings.HasSuffix(url, "/os-keypairs")
+	return slices.ContainsFunc([]string{"/tokens", "/security-group-rules", "/os-keypairs", "/action"}, func(end string) bool {
+		return strings.HasSuffix(url, end)
+	})
 }
 
 // passes tells whether the same call may succeed soon.
